@@ -1,0 +1,356 @@
+"""The composition root: the one file that knows every part. Starts them in order, stops them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+from aiohttp import web
+
+import alertbot
+from alertbot.clock import Clock, SystemClock
+from alertbot.config.integrations import is_loopback
+from alertbot.config.load import Config, ConfigErrors, load
+from alertbot.config.secrets import secrets_of
+from alertbot.domain.events import Parsed, RawEvent
+from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
+from alertbot.domain.policy import Policy, Severity
+from alertbot.engine import Engine
+from alertbot.notifiers import Shared, build
+from alertbot.notifiers.base import Links, Notifier
+from alertbot.outbox import Address, Outbox
+from alertbot.sources import SOURCES
+from alertbot.store import open_store
+from alertbot.store.base import Store, StoreUnavailable
+from alertbot.telemetry import Metrics, RedactionFilter
+from alertbot.web.app import make_runner
+from alertbot.web.ports import DryDestination, ReloadRefused, View
+
+log = logging.getLogger("alertbot")
+
+#: How often what is older than `retention` is forgotten, in seconds.
+TRIM_EVERY: Final = 3600.0
+#: Where the store remembers the policy that open alerts were last looked at by.
+POLICY_META: Final = "policy"
+
+
+class Refused(Exception):
+    """It cannot serve as it is told to; the message says what to change. The operator's to mend."""
+
+
+class App:
+    """One bot. `start`, then `serve_until_stopped` or `stop`; it is also what the web asks (`alertbot.web.ports.Bot`).
+
+    `environ` is where `${NAME}` in the config comes from, again at each reload.
+    """
+
+    def __init__(
+        self,
+        config_file: Path,
+        environ: Mapping[str, str],
+        *,
+        clock: Clock | None = None,
+        insecure: bool = False,
+        redaction: RedactionFilter | None = None,
+    ) -> None:
+        self.config_file = config_file
+        self.environ = environ
+        self.config: Config = load(config_file, environ)
+        self.time = clock or SystemClock()
+        self.metrics = Metrics(alertbot.__version__)
+        self.redaction = redaction
+        self.port = 0
+        self._insecure = insecure
+        self._check_exposure(self.config)
+        self.store: Store = open_store(self.config.settings.store.url)
+        self.outbox = Outbox(
+            self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics
+        )
+        self.engine = Engine(
+            self.store,
+            self.config.policy,
+            self.time,
+            SOURCES,
+            counts=self.metrics,
+            on_wants=self.outbox.wake,
+        )
+        self._session: aiohttp.ClientSession | None = None
+        self._retired: list[Notifier] = []
+        self._looking: set[asyncio.Task[None]] = set()
+        self._stack = AsyncExitStack()
+        self._stop = asyncio.Event()
+        self._away = "not started yet"
+        self.view = self._view(self.config)
+
+    # Starting and stopping.
+
+    async def start(self) -> None:
+        """Raises `StoreUnusable`, `Refused` (the port is taken), and then leaves nothing running."""
+        async with AsyncExitStack() as stack:
+            await self.store.open()
+            stack.push_async_callback(self.store.close)
+            self._session = aiohttp.ClientSession(trust_env=False)
+            stack.push_async_callback(self._session.close)
+            await self._adopt_if_changed(self.config.policy)
+            self.outbox.notifiers = self._notifiers(self.config)
+            stack.push_async_callback(self._close_notifiers)
+            await self.outbox.start()
+            stack.push_async_callback(self.outbox.stop)
+            await self.engine.start()
+            stack.push_async_callback(self.engine.stop)
+            await self._listen(stack)
+            trimming = asyncio.create_task(self._trim(), name="trim")
+            stack.push_async_callback(_cancel, trimming)
+            self._tell_secrets(self.config)
+            self.metrics.config_last_reload_successful.set(1)
+            self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
+            self._away = ""
+            self._stack = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Takes nothing more in, finishes what is at hand, lets go of the store. What is left is durable."""
+        self._away = "stopping"
+        await self._stack.aclose()
+
+    async def serve_until_stopped(self) -> None:
+        """Until SIGTERM or SIGINT; SIGHUP reloads."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        reloads: set[asyncio.Task[None]] = set()
+
+        def reload() -> None:
+            task = asyncio.create_task(self._reload_and_log())
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        await self._stop.wait()
+        log.info("stopping")
+        await self.stop()
+
+    async def _listen(self, stack: AsyncExitStack) -> None:
+        host, port = _host_port(self.config.settings.web.listen)
+        runner = make_runner(self)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as e:
+            raise Refused(f"cannot listen on {self.config.settings.web.listen}: {e.strerror}") from None
+        self.port = runner.addresses[0][1]
+        self.view = self._view(self.config)
+
+    def _check_exposure(self, config: Config) -> None:
+        """Without tokens it serves on loopback only."""
+        settings = config.settings.web
+        host, _ = _host_port(settings.listen)
+        if is_loopback(host) or self._insecure:
+            return
+        missing = [n for n in ("webhook_tokens", "api_tokens") if not getattr(settings, n)]
+        if missing:
+            raise Refused(
+                f"web.listen is {settings.listen}, and there are no {' and no '.join(missing)}: "
+                "set them, listen on 127.0.0.1, or start with --insecure"
+            )
+
+    def banner(self) -> list[str]:
+        """What a person should know at the start, a line each."""
+        settings = self.config.settings
+        lines = [f"alertbot {alertbot.__version__} serves on {self.view.external_url}, store {settings.store.url}"]
+        if not settings.web.webhook_tokens or not settings.web.api_tokens:
+            open_ = "anybody who can reach it may use it" if self._insecure else "on loopback only"
+            lines.append(f"no tokens are set: {open_}")
+        lines += [
+            f"runs dry (never sent): {d.integration} {d.to} of receiver {d.receiver}, for {d.missing} is not set"
+            for d in self.view.dry
+        ]
+        lines += [f"warning: {w}" for w in self.config.warnings]
+        lines += [f"not in effect yet: {p}" for p in self.config.not_in_effect]
+        return lines
+
+    # What the web asks.
+
+    @property
+    def severities(self) -> Sequence[Severity]:
+        """The configured levels, the most urgent first."""
+        return self.config.policy.severities
+
+    def clock(self) -> datetime:
+        """Now, in UTC."""
+        return self.time.now()
+
+    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+        """See `alertbot.web.ports.Bot`."""
+        try:
+            seq = await self.engine.accept(RawEvent(self.time.now(), source, body, trace_id), parsed, wait=wait)
+        except StoreUnavailable as e:
+            self._away = str(e)
+            raise
+        self._away = ""
+        self.metrics.events_received.labels(source).inc()
+        return seq
+
+    def wake(self) -> None:
+        """Something was put back into the store: a delivery that is due, or an event that is not decided."""
+        self.outbox.wake()
+        task = asyncio.create_task(self.engine.look_again())
+        self._looking.add(task)
+        task.add_done_callback(self._looking.discard)
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether requests make sense now, and why not."""
+        why = self._away or self.engine.failing
+        return not why, why
+
+    async def reload(self) -> list[str]:
+        """Takes the config as it stands now, whole or not at all. Returns what to know about it.
+
+        Raises `ReloadRefused`; the config in use then stays.
+        """
+        try:
+            config = load(self.config_file, self.environ)
+            self._check_exposure(config)
+        except (ConfigErrors, Refused) as e:
+            self.metrics.config_last_reload_successful.set(0)
+            problems = [str(p) for p in e.problems] if isinstance(e, ConfigErrors) else [str(e)]
+            raise ReloadRefused(problems) from None
+        notes = [str(w) for w in (*config.warnings, *config.not_in_effect)]
+        old, new = self.config.settings, config.settings
+        notes += [
+            f"{what} takes effect at the next start"
+            for what, changed in (
+                ("store.url", old.store.url != new.store.url),
+                ("web.listen", old.web.listen != new.web.listen),
+            )
+            if changed
+        ]
+        self._tell_secrets(config)
+        self.config = config
+        self.view = self._view(config)
+        retired = list(self.outbox.notifiers.values())
+        self.outbox.policy, self.outbox.notifiers = config.policy, self._notifiers(config)
+        # Those of the reload before last: an attempt is long over by then.
+        await _close_all(self._retired)
+        self._retired = retired
+        await self._adopt_if_changed(config.policy)
+        self.outbox.wake()
+        self.metrics.config_last_reload_successful.set(1)
+        self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
+        log.info("the config was reloaded", extra={"notes": notes})
+        return notes
+
+    async def _reload_and_log(self) -> None:
+        try:
+            await self.reload()
+        except ReloadRefused as e:
+            log.error("the config is wrong, and the one in use stays", extra={"problems": e.problems})
+
+    async def _adopt_if_changed(self, policy: Policy) -> None:
+        """Open alerts are looked at anew when the policy is not the one that they were last decided by."""
+        digest = hashlib.sha256(repr(policy).encode()).hexdigest()
+        if await self.store.get_meta(POLICY_META) != digest:
+            await self.engine.adopt(policy)
+            await self.store.set_meta(POLICY_META, digest)
+
+    # Parts.
+
+    def _view(self, config: Config) -> View:
+        settings = config.settings.web
+        host, port = _host_port(settings.listen)
+        own = f"http://{host if host not in ('', '0.0.0.0', '::') else 'localhost'}:{self.port or port}/"  # noqa: S104  # compared, not bound
+        return View(
+            external_url=settings.external_url or own,
+            webhook_tokens=tuple(t.get_secret_value() for t in settings.webhook_tokens),
+            api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
+            max_body=settings.max_body,
+            receivers=tuple(config.policy.receivers),
+            dry=tuple(
+                DryDestination(receiver, kind, to, i.dry)
+                for (receiver, kind, to), i in config.integrations.items()
+                if i.dry is not None
+            ),
+        )
+
+    def _notifiers(self, config: Config) -> dict[Address, Notifier]:
+        host = urlsplit(self.view.external_url).hostname or ""
+        shared = Shared(session=self._session, host=host)
+        return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
+
+    async def _close_notifiers(self) -> None:
+        await _close_all([*self.outbox.notifiers.values(), *self._retired])
+
+    def _tell_secrets(self, config: Config) -> None:
+        if self.redaction is not None:
+            self.redaction.set_secrets(secrets_of(config.settings))
+
+    def _links(self, incident: Incident, alerts: Sequence[Alert]) -> Links:
+        return links(self.view.external_url, incident, alerts)
+
+    async def _kept_failing(self, incident: str, receiver: str) -> None:
+        """The outbox gave up on a receiver for an incident: that is an event like any other."""
+        found = await self.store.incident(incident)
+        fallback = self.config.policy.receivers[receiver].fallback
+        if found is None or fallback is None or fallback in found.also:
+            return
+        body = json.dumps({"incident": incident, "receiver": receiver}).encode()
+        await self.accept("kept_failing", body, SOURCES["kept_failing"](body, self.time.now()), "")
+
+    async def _trim(self) -> None:
+        """Every hour: forget what is older than `retention`."""
+        while True:
+            await asyncio.sleep(TRIM_EVERY)
+            before = self.time.now() - self.config.settings.store.retention
+            try:
+                gone = await self.store.trim(before)
+            except StoreUnavailable as e:
+                log.warning("nothing could be trimmed", extra={"error": str(e)})
+            else:
+                log.info("trimmed", extra={"rows": gone, "before": before.isoformat()})
+
+
+def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Links:
+    """Where a person can go on from an incident. What an alert says of itself is taken from the first that says it."""
+
+    def said(*annotations: str) -> str:
+        found = (a.annotations.get(n, "") for a in alerts for n in annotations)
+        return next((url for url in found if url), "")
+
+    alertmanager = next((a.external_url for a in alerts if a.external_url), "")
+    matchers = ",".join(
+        f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in incident.labels.items() if k != SEVERITY_LABEL
+    )
+    # Alertmanager's own link for a new silence (its email template): filter={a="b",c="d"}.
+    silence = f"{alertmanager.rstrip('/')}/#/silences/new?filter={quote('{' + matchers + '}', safe='')}"
+    return Links(
+        incident=f"{external_url}incidents/{incident.id}",
+        graph=next((a.generator_url for a in alerts if a.generator_url), ""),
+        runbook=said("runbook_url", "runbook"),
+        dashboard=said("dashboard_url", "dashboard"),
+        silence=silence if alertmanager and matchers else "",
+    )
+
+
+def _host_port(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+async def _close_all(notifiers: Sequence[Notifier]) -> None:
+    for notifier in notifiers:
+        await notifier.close()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

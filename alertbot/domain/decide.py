@@ -1,0 +1,128 @@
+"""The decision: what happened + what is known + the time → what is to be shown where, when to look again, and why.
+
+Pure. `needs` says what to load for an event, `needs_more` what follows from what was loaded, `decide` answers. What
+is decided
+stands in `reports` (alerts), `flush` (the clock) and `people`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from alertbot.domain import flush, inhibit, people, reports
+from alertbot.domain.events import (
+    Acknowledged,
+    AlertsReported,
+    Event,
+    KeptFailing,
+    NoteAdded,
+    ReceiverTested,
+    ResolvedByPerson,
+    Woken,
+)
+from alertbot.domain.fingerprint import fingerprint
+from alertbot.domain.model import SEVERITY_LABEL, Alert
+from alertbot.domain.policy import Policy
+from alertbot.domain.routing import group_labels, incident_key, match
+from alertbot.domain.severity import severities_of
+from alertbot.domain.situation import Decision, Situation
+from alertbot.domain.work import Work
+
+
+class Needs:
+    """What to load, as sets (the store's `Keys` without the store)."""
+
+    __slots__ = ("identities", "incident_keys", "incidents", "labels", "members", "relations", "waiting")
+
+    def __init__(self) -> None:
+        self.identities: set[str] = set()
+        self.incident_keys: set[str] = set()
+        self.incidents: set[str] = set()
+        self.members: set[str] = set()
+        self.relations: set[str] = set()
+        self.waiting: set[str] = set()
+        self.labels: Mapping[str, str] | None = None
+
+
+def needs(policy: Policy, event: Event, into: Needs) -> None:
+    """What the event names by itself."""
+    match_severity = severities_of(policy)
+    match event:
+        case AlertsReported():
+            for report in event.alerts:
+                into.identities.add(report.fingerprint)
+                if report.firing:
+                    labels = match_severity.with_severity(report.labels)
+                    for route in match(policy.route, labels):
+                        into.incident_keys.add(incident_key(route, group_labels(route, labels)))
+        case Woken(incident):
+            into.members.add(incident)
+        case Acknowledged():
+            if event.incident:
+                into.incidents.add(event.incident)
+            else:
+                into.labels = event.labels
+        case ResolvedByPerson() | NoteAdded() | KeptFailing():
+            into.incidents.add(event.incident)
+        case ReceiverTested():
+            pass
+
+
+def needs_more(situation: Situation, event: Event, into: Needs) -> None:
+    """What follows from what was loaded: other label sets of a fingerprint, who waits for a source, who is cut off."""
+    match event:
+        case AlertsReported():
+            cut_off = event.truncated > 0 and not any(r.firing for r in event.alerts)
+            for report in event.alerts:
+                rows = situation.current(report.fingerprint)
+                if rows and not reports.same_labels(rows[0].labels, report.labels):
+                    into.identities.add(fingerprint(report.labels))
+                for row in rows:
+                    if row.incident:
+                        into.incidents.add(row.incident)
+                    if not report.firing:
+                        into.waiting.update(row.source_of)
+                    if cut_off and row.incident:
+                        into.members.add(row.incident)
+        case Woken(incident):
+            for alert in situation.members(incident):
+                if alert.firing:
+                    into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))
+        case _:
+            pass
+
+
+def decide(situation: Situation, event: Event, now: datetime, trace_id: str = "") -> Decision:
+    """See the module's text. Raises nothing for any input that `needs` and `needs_more` were honoured for."""
+    work = Work(situation, now, trace_id)
+    match event:
+        case AlertsReported():
+            reports.report(work, event)
+        case Woken(incident):
+            flush.wake(work, incident)
+        case Acknowledged():
+            people.acknowledge(work, event)
+        case ResolvedByPerson():
+            people.resolve(work, event)
+        case NoteAdded():
+            people.note(work, event)
+        case KeptFailing():
+            people.fall_back(work, event)
+        case ReceiverTested():
+            people.test(work, event)
+    return work.decision()
+
+
+def reindexed(policy: Policy, alert: Alert) -> Alert:
+    """An alert as a changed policy sees it: its severity and the relations that it is a source in."""
+    labels = severities_of(policy).with_severity({k: v for k, v in alert.labels.items() if k != SEVERITY_LABEL})
+    found = inhibit.sides(policy, labels)
+    return replace(
+        alert,
+        labels=labels,
+        severity=labels[SEVERITY_LABEL],
+        source_of=found.source_of,
+        two_sided=found.two_sided,
+    )

@@ -1,0 +1,134 @@
+"""What can happen, as values. Sources make them from bytes; `domain.decide` takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedAlert:
+    """One alert of one report. `starts_at`/`ends_at` are None where the sender gave none (or year 1)."""
+
+    fingerprint: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    firing: bool
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    generator_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsReported:
+    """One body of an alerting webhook. `truncated` counts the alerts that the sender cut off."""
+
+    source: str
+    alerts: tuple[ReportedAlert, ...]
+    group_key: str = ""
+    external_url: str = ""
+    truncated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The time that an incident asked to be woken at has come."""
+
+    incident: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Somebody takes it. By incident id, or every open incident with an alert that has these labels."""
+
+    by: str
+    incident: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedByPerson:
+    """Somebody says that it is over."""
+
+    incident: str
+    by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class NoteAdded:
+    """Somebody wrote something down."""
+
+    incident: str
+    by: str
+    text: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFailing:
+    """Every integration of a receiver keeps failing for this incident: its fallback is to stand in."""
+
+    incident: str
+    receiver: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverTested:
+    """`alertbot test RECEIVER`: one marked incident through a receiver, to be taken back at once after.
+
+    `nonce` keeps two tests of the same instant apart.
+    """
+
+    receiver: str
+    by: str
+    nonce: str = ""
+
+
+Event = AlertsReported | Woken | Acknowledged | ResolvedByPerson | NoteAdded | KeptFailing | ReceiverTested
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A part of a body that could not be read: where it stands, and what was wrong with it."""
+
+    where: str
+    error: str
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a source made of one body. `accepted` counts the alerts or things understood."""
+
+    events: tuple[Event, ...]
+    accepted: int = 0
+    set_aside: tuple[SetAside, ...] = ()
+
+
+class Unreadable(ValueError):
+    """The whole body makes no sense; no retry can mend it. `where` points into it."""
+
+    def __init__(self, error: str, where: str = "") -> None:
+        super().__init__(error)
+        self.where = where
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """What came in, as it came in. Kept for `retention`; it feeds `replay --from-store`."""
+
+    at: datetime
+    source: str
+    body: bytes
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A raw event with its place in the record."""
+
+    seq: int
+    event: RawEvent

@@ -1,0 +1,69 @@
+"""What a reason means, in a sentence for a person."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alertbot.domain.model import Entry
+from alertbot.domain.reasons import Reason
+
+_SENTENCES: Final[dict[Reason, str]] = {
+    Reason.NEW_EPISODE: "the alert fires",
+    Reason.DUPLICATE: "heard again, nothing new: a repeat, or the other Alertmanager of a pair",
+    Reason.START_MOVED: "still the same episode: its start moved, and people were not told that it closed",
+    Reason.STALE_FIRING: "a late report of an episode that is already closed: not taken for a new one",
+    Reason.STALE_RESOLVED: "a late report of the end of an earlier episode: the alert fires again since",
+    Reason.NEVER_FIRED_HERE: "resolved, and it never fired here: nothing to tell",
+    Reason.ALERT_RESOLVED: "the alert is resolved",
+    Reason.CUT_OFF: "cut off a truncated body whose rest is resolved: kept open, its state unknown",
+    Reason.HEARD_AGAIN: "heard of again after it was cut off: it still fires",
+    Reason.GROUP_WAIT: "waits for the rest of its group",
+    Reason.GROUP_INTERVAL: "waits for the group's next turn",
+    Reason.INHIBITED: "held by the inhibit rule “{by}”{until}",
+    Reason.MUTED: "muted by the time interval “{by}”{until}",
+    Reason.RELEASED: "no longer held by “{by}”",
+    Reason.CLEARED_WHILE_HELD: "resolved while it was held by “{by}”: recorded, and never sent",
+    Reason.RESOLVED_BEFORE_NOTIFY: "resolved before the group was notified: recorded, and never sent",
+    Reason.FIRST_NOTIFICATION: "notified for the first time",
+    Reason.HOLD_ENDED: "notified: what held it has ended, and it still fires",
+    Reason.NEW_ALERT: "notified: a new alert joined",
+    Reason.SEVERITY_RAISED: "notified: the severity rose",
+    Reason.SOME_RESOLVED: "brought up to date: some alerts are resolved",
+    Reason.ALL_RESOLVED: "closed: every alert that people were told of is resolved",
+    Reason.REFIRED: "opened again: it fires again soon after it closed",
+    Reason.STILL_FIRING: "opened again: it was resolved by a person and still fires",
+    Reason.ALERTS_CHANGED: "brought up to date: its alerts changed",
+    Reason.REPEAT_INTERVAL: "reminded: repeat_interval is over and nobody acknowledged",
+    Reason.FLAPPING: "flapping: it opened and closed too often, so nobody is paged until it is quiet{changes}",
+    Reason.FLAPPING_ENDED: "no longer flapping: what holds now is told again",
+    Reason.ACKNOWLEDGED: "acknowledged by {by}",
+    Reason.ALREADY_ACKNOWLEDGED: "{by} acknowledged, but it was acknowledged already",
+    Reason.RESOLVED_BY_PERSON: "resolved by {by}",
+    Reason.ALREADY_RESOLVED: "{by} resolved, but it was resolved already",
+    Reason.NOTE_ADDED: "note by {by}: {note}",
+    Reason.NOT_OPEN: "{by} acted on it, but it is {status}, not open",
+    Reason.NO_SUCH_INCIDENT: "{by} acted on an incident that is not there",
+    Reason.NO_SUCH_RECEIVER: "{by} tested a receiver that is not there: {receiver}",
+    Reason.TEST: "a test by {by}: nothing is wrong",
+    Reason.RECEIVER_REMOVED: "its receiver “{by}” is no longer in the config: the root route's takes over",
+    Reason.POLICY_CHANGED: "the config changed: looked at anew",
+    Reason.SENT: "{action} sent to {integration} {to}",
+    Reason.DRY_RUN: "{action} not sent to {integration} {to}: no credentials, so it runs dry",
+    Reason.RETRYING: "{integration} {to} failed, and is tried again{until}: {error}",
+    Reason.PARKED: "{integration} {to} will not take it: {error}",
+    Reason.NOTHING_TO_SEND: "{integration} {to} need not hear of it any more",
+    Reason.FELL_BACK: "every integration of {by} keeps failing: the fallback {receiver} stands in",
+}
+
+
+class _Blank(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def sentence(entry: Entry) -> str:
+    """What an entry says, as one sentence without a full stop."""
+    changes = f" ({entry.details['changes']} changes)" if "changes" in entry.details else ""
+    until = f" until {entry.until:%Y-%m-%d %H:%M:%S} UTC" if entry.until else ""
+    words = _Blank({**entry.details, "by": entry.by or "somebody", "until": until, "changes": changes})
+    return _SENTENCES[entry.reason].format_map(words)

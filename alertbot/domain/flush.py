@@ -1,0 +1,202 @@
+"""An incident's time has come: what there is to tell of it, and whether to tell it now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from alertbot.domain import inhibit, lifecycle
+from alertbot.domain.levels import REMINDED
+from alertbot.domain.model import Alert, AlertStatus, Hold, Incident, IncidentStatus, Level
+from alertbot.domain.muting import muted
+from alertbot.domain.reasons import Reason
+from alertbot.domain.work import Work
+
+_S = IncidentStatus
+
+
+def wake(work: Work, incident_id: str) -> None:
+    """What is due of: the end of a test, a flush, the end of flapping, a reminder. In this order."""
+    incident = work.incident(incident_id)
+    if incident is None:
+        return
+    if incident.test:
+        if incident.told:
+            work.close(incident, Reason.TEST, by="alertbot")
+        return
+    work.incidents[incident_id] = incident
+    if incident.flush_at is not None and incident.flush_at <= work.now:
+        _flush(work, incident)
+    incident = work.incidents[incident_id]
+    if incident.quiet_at is not None and incident.quiet_at <= work.now:
+        _stop_flapping(work, incident)
+    incident = work.incidents[incident_id]
+    if incident.repeat_at is not None and incident.repeat_at <= work.now:
+        _repeat(work, incident)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The alerts of an incident, by what is to be told of them."""
+
+    fresh: list[Alert] = field(default_factory=list)
+    """Fire, nobody was told, and nothing holds them."""
+    held: list[Alert] = field(default_factory=list)
+    told: list[Alert] = field(default_factory=list)
+    """Fire, and people know."""
+    gone: list[Alert] = field(default_factory=list)
+    """Resolved, and people do not know yet."""
+    released: bool = False
+    """One of the fresh ones was held until now."""
+
+
+def _flush(work: Work, incident: Incident) -> None:
+    """Looks at everything there is to tell of an incident, and tells it.
+
+    1. For each alert that fires and was not told: held, muted, or fresh. 2. For each that resolved: told before, or
+    settled without a word. 3. The step that follows for the incident.
+    """
+    seen = _look(work, incident)
+    next_look = min((a.hold.until for a in seen.held if a.hold and a.hold.until), default=None)
+    counted = replace(
+        incident,
+        flush_at=next_look,
+        firing=len(seen.told) + len(seen.fresh),
+        held=len(seen.held),
+        unknown=sum(a.status is AlertStatus.UNKNOWN for a in seen.told),
+        resolved=incident.resolved + len(seen.gone),
+    )
+    if incident.told:
+        _flush_told(work, incident, counted, seen)
+    else:
+        _flush_untold(work, counted, seen)
+
+
+def _look(work: Work, incident: Incident) -> _Seen:
+    mute = muted(work.policy, work.route(incident), work.now)
+    seen = _Seen()
+    for alert in work.situation.members(incident.id):
+        if alert.firing and alert.announced:
+            seen.told.append(alert)
+        elif alert.firing:
+            hold = inhibit.hold_for(work.policy, alert.labels, work.situation.sources, work.now, alert.hold) or mute
+            now = _hold(work, alert, hold)
+            (seen.fresh if hold is None else seen.held).append(now)
+            seen.released = seen.released or (hold is None and alert.hold is not None)
+        elif alert.announced:
+            seen.gone.append(alert)
+            work.put(replace(alert, settled=True, hold=None))
+        else:
+            _settle_unsaid(work, alert)
+    return seen
+
+
+def _flush_untold(work: Work, incident: Incident, seen: _Seen) -> None:
+    """People do not hold it for open: it opens, waits, or ends without a word."""
+    if seen.fresh and incident.status is not _S.RESOLVED:
+        reason = Reason.REFIRED if incident.openings else Reason.FIRST_NOTIFICATION
+        if seen.released:
+            reason = Reason.HOLD_ENDED
+        work.open(replace(incident, resolved=0), reason, [*seen.told, *seen.fresh])
+    elif seen.held and incident.status is not _S.RESOLVED:
+        work.incidents[incident.id] = replace(lifecycle.step(incident, _S.HELD), cause=None)
+    else:
+        at = incident.resolved_at if incident.status is _S.RESOLVED else work.now
+        ended = replace(lifecycle.step(incident, _S.RESOLVED), resolved_at=at, cause=None)
+        work.incidents[incident.id] = ended
+
+
+def _flush_told(work: Work, before: Incident, incident: Incident, seen: _Seen) -> None:
+    """People hold it for open: it gains alerts, loses some, or closes."""
+    if seen.fresh:
+        _gain(work, incident, seen)
+    elif not seen.told:
+        work.close(incident, Reason.ALL_RESOLVED, to=_S.HELD if seen.held else _S.RESOLVED)
+    elif seen.gone:
+        work.tell(incident, Reason.SOME_RESOLVED)
+    elif _counts(before) != _counts(incident):
+        work.tell(incident, Reason.ALERTS_CHANGED)
+    else:
+        work.incidents[incident.id] = replace(incident, flushed_at=work.now, cause=None)
+
+
+def _counts(incident: Incident) -> tuple[int, int, int]:
+    return incident.firing, incident.held, incident.unknown
+
+
+def _gain(work: Work, incident: Incident, seen: _Seen) -> None:
+    """New alerts in an open incident. An acknowledgement was of what was known then: it ends, and people hear anew."""
+    worst = work.worst(seen.fresh)
+    reason = Reason.HOLD_ENDED if seen.released else Reason.NEW_ALERT
+    if work.policy.rank(worst) < work.policy.rank(incident.severity):
+        incident = replace(incident, severity=worst)
+        reason = Reason.SEVERITY_RAISED
+    work.announce(seen.fresh)
+    if incident.status is _S.ACKNOWLEDGED:
+        opened = lifecycle.step(incident, _S.OPEN)
+        incident = replace(opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None)
+    work.tell(replace(incident, repeat_at=work.next_repeat(incident)), reason)
+
+
+def _hold(work: Work, alert: Alert, hold: Hold | None) -> Alert:
+    """Records that an alert is held, by something else than before, or not any more."""
+    before = alert.hold
+    if hold == before:
+        return alert
+    after = replace(alert, hold=hold)
+    work.put(after)
+    if hold is None and before is not None:
+        work.say("hold", Reason.RELEASED, alert=alert, by=before.by)
+    elif hold is not None and (before is None or (before.reason, before.by) != (hold.reason, hold.by)):
+        work.say("hold", hold.reason, alert=alert, by=hold.by, until=hold.until)
+    return after
+
+
+def _settle_unsaid(work: Work, alert: Alert) -> None:
+    held = alert.hold is not None
+    work.put(replace(alert, settled=True, hold=None, cleared=held))
+    reason = Reason.CLEARED_WHILE_HELD if held else Reason.RESOLVED_BEFORE_NOTIFY
+    work.say("alert", reason, alert=alert, by=alert.hold.by if alert.hold else "")
+
+
+# Flapping.
+
+
+def _stop_flapping(work: Work, incident: Incident) -> None:
+    """It was quiet for long enough: whatever holds now is told to everybody again."""
+    work.tell(replace(incident, flapping=False, quiet_at=None, changes=()), Reason.FLAPPING_ENDED)
+
+
+# Reminders.
+
+
+def _repeat(work: Work, incident: Incident) -> None:
+    """`repeat_interval` is over: remind, unless it is acknowledged, flaps, is muted, or all of it is held."""
+    route = work.route(incident)
+    later = replace(incident, repeat_at=work.now + route.repeat_interval)
+    firing = [a for a in work.situation.members(incident.id) if a.firing and a.announced]
+    if incident.status is _S.RESOLVED and firing:
+        work.open(replace(incident, firing=len(firing)), Reason.STILL_FIRING, firing)
+        return
+    if incident.status is not _S.OPEN or not firing:
+        work.incidents[incident.id] = replace(incident, repeat_at=None)
+        return
+    mute = muted(work.policy, route, work.now)
+    sources = work.situation.sources
+    holds = [inhibit.hold_for(work.policy, a.labels, sources, work.now, None) for a in firing]
+    work.incidents[incident.id] = later
+    if incident.flapping:
+        work.say("incident", Reason.FLAPPING, incident=incident.id)
+    elif mute is not None:
+        work.incidents[incident.id] = replace(later, repeat_at=mute.until)
+        work.say("incident", Reason.MUTED, incident=incident.id, by=mute.by, until=mute.until)
+    elif all(holds):
+        by = holds[0].by if holds[0] else ""
+        work.say("incident", Reason.INHIBITED, incident=incident.id, by=by)
+    else:
+        reminded = replace(later, reminders=incident.reminders + 1)
+        work.incidents[incident.id] = reminded
+        level = Level(_S.OPEN, reminded.openings, reminded.reminders, reminded.reminders)
+        for want in work.wants_for(reminded, Reason.REPEAT_INTERVAL, level, kind="remind"):
+            if want.integration in REMINDED:
+                work.wants[want.id] = want
+        work.say("notification", Reason.REPEAT_INTERVAL, incident=incident.id)

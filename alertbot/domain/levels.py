@@ -1,0 +1,59 @@
+"""Deliveries are levels: from what a destination shows and what it should show follows what to tell it.
+
+The outbox and the replay ask the same function, so a notification that folds in live folds in the same way there.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alertbot.domain.model import Action, Delivery, IncidentStatus, Level
+
+#: Integrations that keep a living picture of the incident. They are told of every change.
+LIVING: Final = frozenset({"slack", "webhook", "log"})
+#: Integrations that are reminded. PagerDuty has reminders of its own.
+REMINDED: Final = frozenset({"slack", "email"})
+#: Integrations that know what an acknowledgement is.
+ACKNOWLEDGING: Final = LIVING | {"pagerduty"}
+#: Integrations that are told again of a new alert in an incident that they hold for open.
+NEWS_TOLD: Final = LIVING | {"pagerduty", "email"}
+#: Integrations that disturb a person each time: they hear nothing of a flapping incident.
+PAGING: Final = frozenset({"pagerduty", "email", "sms"})
+
+
+def action_for(delivery: Delivery) -> Action | None:
+    """What to tell the destination now; None where it need not hear anything.
+
+    What became stale while the destination was away is not told: an incident that opened and closed in the
+    meantime is passed over, except where an earlier attempt may have arrived (`uncertain`).
+    """
+    want, shown, integration = delivery.want.level, delivery.shown, delivery.want.integration
+    if delivery.want.kind == "remind":
+        return Action.REMIND if want.revision > shown.revision and want.status is IncidentStatus.OPEN else None
+    if want.revision <= shown.revision:
+        return None
+    if want.quiet and shown.status is not None:
+        return Action.UPDATE if integration in LIVING else None
+    if want.status is IncidentStatus.RESOLVED:
+        told = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
+        if told or delivery.uncertain:
+            return Action.RESOLVE
+        return Action.UPDATE if shown.status is IncidentStatus.RESOLVED and integration in LIVING else None
+    acknowledged = want.status is IncidentStatus.ACKNOWLEDGED
+    if shown.status is None:
+        return None if acknowledged and integration in PAGING and not delivery.uncertain else Action.OPEN
+    if shown.status is IncidentStatus.RESOLVED or want.opening > shown.opening:
+        return None if acknowledged and integration in PAGING else Action.REOPEN
+    if acknowledged and shown.status is IncidentStatus.OPEN:
+        return Action.ACKNOWLEDGE if integration in ACKNOWLEDGING else None
+    if integration in LIVING or (integration in NEWS_TOLD and want.news > shown.revision):
+        return Action.UPDATE
+    return None
+
+
+def shown_after(delivery: Delivery, action: Action | None) -> Level:
+    """What the destination shows once it was told; with no action, what it has heard of stays as it is."""
+    want, shown = delivery.want.level, delivery.shown
+    if action is None:
+        return Level(shown.status, shown.opening, want.revision, want.news, want.quiet)
+    return want

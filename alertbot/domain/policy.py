@@ -1,0 +1,87 @@
+"""What the configuration means, as plain values for the decision. `config/` makes it from alertbot.yml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from alertbot.domain.intervals import TimeInterval
+from alertbot.domain.matchers import Matcher
+from alertbot.domain.routing import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Severity:
+    """One level of urgency and the foreign words for it."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    ack_within: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One integration of a receiver.
+
+    `to` is what may be shown of it (a channel, an address, PagerDuty's integration name). `lane` names the thing at the
+    provider whose order, budget and health are shared (a channel, a routing key's hash): never a secret.
+    """
+
+    integration: str
+    to: str
+    lane: str
+    send_resolved: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A named set of destinations. `fallback` is the receiver that stands in when all of them keep failing."""
+
+    name: str
+    destinations: tuple[Destination, ...]
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InhibitRule:
+    """While a source fires, targets with the same `equal` labels are held, for `duration` at the most."""
+
+    name: str
+    source_matchers: tuple[Matcher, ...]
+    target_matchers: tuple[Matcher, ...]
+    equal: tuple[str, ...] = ()
+    duration: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flapping:
+    """`changes` opens and closes `within` a time are flapping, until nothing changed for `quiet`."""
+
+    changes: int
+    within: timedelta
+    quiet: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All that a decision may depend on besides what happened and when."""
+
+    severities: tuple[Severity, ...]
+    route: Route
+    receivers: Mapping[str, Receiver]
+    inhibit_rules: tuple[InhibitRule, ...] = ()
+    intervals: Mapping[str, tuple[TimeInterval, ...]] | None = None
+    flapping: Flapping | None = None
+    routes: Mapping[str, Route] = field(init=False, repr=False, compare=False)
+    """Every node of the tree by its key."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "routes", {r.key: r for r in self.route.walk()})
+
+    def rank(self, severity: str) -> int:
+        """Place of a severity in the order of urgency; 0 is the most urgent, unknown ones come last."""
+        for i, s in enumerate(self.severities):
+            if s.name == severity:
+                return i
+        return len(self.severities)

@@ -1,0 +1,76 @@
+"""The named causes of decisions.
+
+A reason has one name, here. The same name is the log field, the metric label, the `reason` of a
+timeline entry and of a replayed notification, and what `alertbot explain` spells out
+(`alertbot.domain.explain`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why something was done or not done."""
+
+    # An alert, as it was reported.
+    NEW_EPISODE = "new_episode"
+    DUPLICATE = "duplicate"
+    START_MOVED = "start_moved"
+    STALE_FIRING = "stale_firing"
+    STALE_RESOLVED = "stale_resolved"
+    NEVER_FIRED_HERE = "never_fired_here"
+    ALERT_RESOLVED = "alert_resolved"
+    CUT_OFF = "cut_off"
+    HEARD_AGAIN = "heard_again"
+
+    # An alert or incident that waits, or waited.
+    GROUP_WAIT = "group_wait"
+    GROUP_INTERVAL = "group_interval"
+    INHIBITED = "inhibited"
+    MUTED = "muted"
+    RELEASED = "released"
+    CLEARED_WHILE_HELD = "cleared_while_held"
+    RESOLVED_BEFORE_NOTIFY = "resolved_before_notify"
+
+    # A notification.
+    FIRST_NOTIFICATION = "first_notification"
+    HOLD_ENDED = "hold_ended"
+    NEW_ALERT = "new_alert"
+    SEVERITY_RAISED = "severity_raised"
+    SOME_RESOLVED = "some_resolved"
+    ALL_RESOLVED = "all_resolved"
+    REFIRED = "refired"
+    STILL_FIRING = "still_firing"
+    ALERTS_CHANGED = "alerts_changed"
+    REPEAT_INTERVAL = "repeat_interval"
+    FLAPPING = "flapping"
+    FLAPPING_ENDED = "flapping_ended"
+
+    # People.
+    ACKNOWLEDGED = "acknowledged"
+    ALREADY_ACKNOWLEDGED = "already_acknowledged"
+    RESOLVED_BY_PERSON = "resolved_by_person"
+    ALREADY_RESOLVED = "already_resolved"
+    NOTE_ADDED = "note_added"
+    NOT_OPEN = "not_open"
+    NO_SUCH_INCIDENT = "no_such_incident"
+    NO_SUCH_RECEIVER = "no_such_receiver"
+    TEST = "test"
+
+    # The configuration.
+    RECEIVER_REMOVED = "receiver_removed"
+    POLICY_CHANGED = "policy_changed"
+
+    # A delivery.
+    SENT = "sent"
+    DRY_RUN = "dry_run"
+    RETRYING = "retrying"
+    PARKED = "parked"
+    NOTHING_TO_SEND = "nothing_to_send"
+    FELL_BACK = "fell_back"
+
+
+#: Changes that people are told of again although the incident is already open. Every other change of
+#: an open incident only edits what is already there.
+NEWS = frozenset({Reason.NEW_ALERT, Reason.SEVERITY_RAISED, Reason.HOLD_ENDED, Reason.STILL_FIRING})

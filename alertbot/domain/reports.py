@@ -1,0 +1,200 @@
+"""Alerts were reported: which episodes begin and end, and in which incidents."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from alertbot.domain import episodes, inhibit, lifecycle
+from alertbot.domain.events import AlertsReported, ReportedAlert
+from alertbot.domain.fingerprint import fingerprint
+from alertbot.domain.model import SEVERITY_LABEL, Alert, AlertStatus, Incident, IncidentStatus
+from alertbot.domain.reasons import Reason
+from alertbot.domain.routing import Route, group_labels, incident_key, match
+from alertbot.domain.severity import severities_of
+from alertbot.domain.work import Work
+
+_S = IncidentStatus
+
+
+def same_labels(known: Mapping[str, str], sent: Mapping[str, str]) -> bool:
+    """Whether a known alert has just the labels that were sent: the severity that we add does not count."""
+    return all(known.get(k) == v for k, v in sent.items() if k != SEVERITY_LABEL) and len(known) == len(sent) + (
+        SEVERITY_LABEL not in sent
+    )
+
+
+def incident_id(key: str, at: datetime) -> str:
+    """The id of the incident of a key that begins at a time: 50 bits, short, safe in a URL, the same in every
+    replay.
+    """
+    digest = hashlib.sha256(f"{key}\n{at.isoformat()}".encode()).digest()
+    return base64.b32encode(digest).decode().lower()[:10]
+
+
+def _title(group: Mapping[str, str], labels: Mapping[str, str]) -> str:
+    name = group.get("alertname") or labels.get("alertname") or "Alerts"
+    rest = ", ".join(v for k, v in group.items() if k not in ("alertname", SEVERITY_LABEL))
+    return f"{name} ({rest})" if rest else name
+
+
+def report(work: Work, event: AlertsReported) -> None:
+    """Each alert by itself; then, where all that was left of a truncated body is resolved, what was cut off."""
+    match_severity = severities_of(work.policy)
+    heard = {_report_one(work, event, report, match_severity.with_severity(report.labels)) for report in event.alerts}
+    if event.truncated > 0 and not any(r.firing for r in event.alerts):
+        _cut_off(work, event, heard)
+
+
+def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels: Mapping[str, str]) -> str:
+    identity = report.fingerprint
+    rows = work.current(identity)
+    if rows and not same_labels(rows[0].labels, report.labels):
+        identity = fingerprint(report.labels)
+        rows = work.current(identity)
+    if not rows:
+        rows = [_unheard(work, event, report, identity, labels)]
+    merged = [(row, *episodes.merge(row, report, work.now)) for row in rows]
+    reason = merged[0][2]
+    if reason is Reason.NEW_EPISODE:
+        _opens(work, event, [after for _, after, _ in merged])
+        return identity
+    for before, after, _ in merged:
+        if after is not before:
+            work.put(after)
+        if reason is Reason.ALERT_RESOLVED:
+            _closes(work, after)
+        elif reason is Reason.HEARD_AGAIN:
+            _schedule(work, after.incident)
+    work.say("alert", reason, alert=merged[0][1])
+    return identity
+
+
+def _unheard(
+    work: Work, event: AlertsReported, report: ReportedAlert, identity: str, labels: Mapping[str, str]
+) -> Alert:
+    """An alert before its first report: resolved, and nobody was told anything."""
+    found = inhibit.sides(work.policy, labels)
+    return Alert(
+        incident="",
+        identity=identity,
+        fingerprint=report.fingerprint,
+        labels=labels,
+        annotations=report.annotations,
+        severity=labels[SEVERITY_LABEL],
+        status=AlertStatus.RESOLVED,
+        starts_at=report.starts_at or work.now,
+        changed_at=work.now,
+        seen_at=work.now,
+        ends_at=report.ends_at,
+        generator_url=report.generator_url,
+        source=event.source,
+        group_key=event.group_key,
+        external_url=event.external_url,
+        settled=True,
+        source_of=found.source_of,
+        two_sided=found.two_sided,
+    )
+
+
+def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
+    """An episode begins: into the incidents of the routes that take it now; other rows are history."""
+    base = replace(rows[0], group_key=event.group_key, external_url=event.external_url, source=event.source)
+    before = {row.incident: row for row in rows}
+    went: set[str] = set()
+    for route in match(work.policy.route, base.labels):
+        incident = _join(work, route, base)
+        row = before.get(incident.id)
+        told = row is not None and row.announced and not row.settled
+        if incident.id in went:
+            continue
+        went.add(incident.id)
+        alert = replace(
+            base, incident=incident.id, announced=told, settled=False, hold=None, cleared=False, current=True
+        )
+        work.put(alert)
+        # It closed and fires again before anybody was told of the close: for people it never stopped.
+        work.say("alert", Reason.START_MOVED if told else Reason.NEW_EPISODE, alert=alert)
+    for row in rows:
+        known = work.row(row.incident, row.identity)
+        if known is not None and row.incident not in went:
+            work.put(replace(known, current=False, hold=None))
+
+
+def _join(work: Work, route: Route, alert: Alert) -> Incident:
+    """The incident that a new episode goes into: the one there is, the one just closed, or a new one."""
+    group = group_labels(route, alert.labels)
+    key = incident_key(route, group)
+    found = before = work.newest(key)
+    if found is not None and found.status is _S.RESOLVED:
+        recent = found.resolved_at is not None and work.now - found.resolved_at <= route.reopen_within
+        again = replace(lifecycle.step(found, _S.PENDING), flush_at=None)
+        found = again if recent or found.flapping else None
+    if found is None:
+        found = Incident(
+            id=incident_id(key, work.now),
+            key=key,
+            route=route.key,
+            receiver=route.receiver,
+            labels=group,
+            title=_title(group, alert.labels),
+            severity=alert.severity,
+            status=_S.PENDING,
+            created_at=work.now,
+            changes=before.changes if before is not None else (),
+        )
+        work.begin(found)
+    work.incidents[found.id] = found
+    _schedule(work, found.id)
+    return work.incidents[found.id]
+
+
+def _closes(work: Work, alert: Alert) -> None:
+    """An episode ends: its incidents are looked at, and so is whatever it held."""
+    _schedule(work, alert.incident)
+    for name in alert.source_of:
+        for waiting in work.situation.waiting(name):
+            incident = work.incident(waiting)
+            if incident is not None:
+                # Not at once: what its end releases is often about to resolve too. Alertmanager waits for the
+                # target's next group flush.
+                _flush_by(work, incident, work.now + work.route(incident).group_interval)
+
+
+def _cut_off(work: Work, event: AlertsReported, heard: set[str]) -> None:
+    """A truncated body whose rest is resolved says nothing of what was cut: still open, marked as unknown."""
+    touched = {a.incident for identity in heard for a in work.current(identity) if a.incident}
+    for incident in sorted(touched):
+        for member in work.situation.members(incident):
+            alert = work.alerts.get((incident, member.identity), member)
+            if alert.identity in heard or alert.status is not AlertStatus.FIRING:
+                continue
+            if alert.group_key == event.group_key:
+                work.put(replace(alert, status=AlertStatus.UNKNOWN))
+                work.say("alert", Reason.CUT_OFF, alert=alert)
+                _schedule(work, incident)
+
+
+def _schedule(work: Work, incident_id: str) -> None:
+    """Asks for a look at an incident whose alerts changed: after `group_wait`, or `group_interval` if it is open."""
+    incident = work.incident(incident_id)
+    if incident is None:
+        return
+    route = work.route(incident)
+    if incident.told:
+        last = incident.flushed_at
+        at = work.now if last is None else max(work.now, last + route.group_interval)
+    elif incident.status is _S.RESOLVED:
+        at = work.now
+    else:
+        at = work.now + route.group_wait
+    _flush_by(work, incident, at)
+
+
+def _flush_by(work: Work, incident: Incident, at: datetime) -> None:
+    """Looks at an incident at a time, or before."""
+    first = at if incident.flush_at is None else min(at, incident.flush_at)
+    work.incidents[incident.id] = replace(incident, flush_at=first, cause=incident.cause or work.cause)

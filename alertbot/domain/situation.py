@@ -1,0 +1,127 @@
+"""What a decision knows: what was loaded, and what was decided since but is not committed yet.
+
+The engine fills one situation per transaction, lets any number of events be decided over it, and writes what
+changed at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from alertbot.domain.inhibit import SourceLike
+from alertbot.domain.model import Alert, Entry, Incident, Want
+from alertbot.domain.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSource:
+    """A firing alert on the source side of a relation."""
+
+    identity: str
+    starts_at: datetime
+    two_sided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from one event: new values of alerts and incidents, what destinations should show, and why.
+
+    The next time to wake is `Incident.wake_at`. `entries` has a line for everything done and not done.
+    """
+
+    alerts: tuple[Alert, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+    wants: tuple[Want, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(slots=True)
+class Situation:
+    """A working set. `decide` reads it; only `add` and `apply` change it."""
+
+    policy: Policy
+    alerts: dict[tuple[str, str], Alert] = field(default_factory=dict)
+    """By (incident, identity)."""
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    _newest: dict[str, str] = field(default_factory=dict)
+    _by_identity: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    _by_incident: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    _sources: dict[str, dict[str, SourceLike | None]] = field(default_factory=dict)
+    _waiting: dict[str, dict[str, None]] = field(default_factory=dict)
+    labelled: tuple[str, ...] = ()
+
+    def add(
+        self,
+        *,
+        alerts: Iterable[Alert] = (),
+        incidents: Iterable[Incident] = (),
+        relations: Mapping[str, Iterable[SourceLike]] | None = None,
+        waiting: Mapping[str, Iterable[str]] | None = None,
+        labelled: Iterable[str] = (),
+    ) -> None:
+        """Takes in what was loaded. What is known already is newer and stays."""
+        for incident in incidents:
+            self.incidents.setdefault(incident.id, incident)
+            known = self._newest.get(incident.key)
+            if known is None or self.incidents[known].created_at < incident.created_at:
+                self._newest[incident.key] = incident.id
+        for alert in alerts:
+            if (alert.incident, alert.identity) not in self.alerts:
+                self._put(alert)
+        for name, sources in (relations or {}).items():
+            there = self._sources.setdefault(name, {})
+            for source in sources:
+                there.setdefault(source.identity, source)
+        for name, ids in (waiting or {}).items():
+            self._waiting.setdefault(name, {}).update(dict.fromkeys(ids))
+        self.labelled = tuple(dict.fromkeys((*self.labelled, *labelled)))
+
+    def apply(self, decision: Decision) -> None:
+        """Takes in what was decided."""
+        for incident in decision.incidents:
+            if incident.id not in self.incidents:
+                self._newest[incident.key] = incident.id
+            self.incidents[incident.id] = incident
+        for alert in decision.alerts:
+            self._put(alert)
+            for name in alert.source_of:
+                there = self._sources.setdefault(name, {})
+                if alert.firing and alert.current:
+                    there[alert.identity] = ActiveSource(alert.identity, alert.starts_at, name in alert.two_sided)
+                elif alert.current:
+                    there[alert.identity] = None
+            if alert.hold is not None and alert.hold.relation is not None:
+                self._waiting.setdefault(alert.hold.relation, {})[alert.incident] = None
+
+    def _put(self, alert: Alert) -> None:
+        key = (alert.incident, alert.identity)
+        if key not in self.alerts:
+            self._by_identity.setdefault(alert.identity, []).append(key)
+            self._by_incident.setdefault(alert.incident, []).append(key)
+        self.alerts[key] = alert
+
+    def current(self, identity: str) -> list[Alert]:
+        """The rows of an alert's latest episode: one for each incident that it is in."""
+        rows = [self.alerts[k] for k in self._by_identity.get(identity, ())]
+        return [a for a in rows if a.current]
+
+    def members(self, incident: str) -> list[Alert]:
+        """The alerts of an incident of which something is left to tell, in the order of their starts."""
+        rows = [self.alerts[k] for k in self._by_incident.get(incident, ())]
+        return sorted((a for a in rows if not a.settled), key=lambda a: (a.starts_at, a.identity))
+
+    def newest(self, key: str) -> Incident | None:
+        """The newest incident of a group key."""
+        found = self._newest.get(key)
+        return None if found is None else self.incidents[found]
+
+    def sources(self, relation: str) -> list[SourceLike]:
+        """The firing sources of a relation, the earliest first."""
+        found = [s for s in self._sources.get(relation, {}).values() if s is not None]
+        return sorted(found, key=lambda s: (s.starts_at, s.identity))
+
+    def waiting(self, relation: str) -> list[str]:
+        """Incidents with an alert that this relation holds, or held."""
+        return list(self._waiting.get(relation, ()))

@@ -1,0 +1,211 @@
+"""The changes of one decision, over a situation that stays as it was; and the steps of which people are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from alertbot.domain import lifecycle
+from alertbot.domain.levels import PAGING
+from alertbot.domain.model import Alert, Cause, Entry, Incident, IncidentStatus, Level, Want
+from alertbot.domain.policy import Receiver
+from alertbot.domain.reasons import NEWS, Reason
+from alertbot.domain.routing import Route
+from alertbot.domain.situation import Decision, Situation
+
+_S = IncidentStatus
+
+#: What has a line in the record of its own, with more in it than that people were told.
+SAID_ALREADY: Final = frozenset(
+    {Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.FELL_BACK, Reason.TEST}
+)
+
+
+class Work:
+    """The changes of one decision over a situation that stays as it was."""
+
+    def __init__(self, situation: Situation, now: datetime, trace_id: str = "") -> None:
+        self.situation = situation
+        self.policy = situation.policy
+        self.now = now
+        self.cause = Cause(now, trace_id)
+        self.alerts: dict[tuple[str, str], Alert] = {}
+        self.incidents: dict[str, Incident] = {}
+        self.wants: dict[str, Want] = {}
+        self.entries: list[Entry] = []
+        self._fresh_rows: dict[str, set[tuple[str, str]]] = {}
+        self._newest_here: dict[str, str] = {}
+
+    def decision(self) -> Decision:
+        """All of it as one value."""
+        return Decision(
+            tuple(self.alerts.values()),
+            tuple(self.incidents.values()),
+            tuple(self.wants.values()),
+            tuple(self.entries),
+        )
+
+    # What is known now, the changes of this decision included.
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """An incident as it is by now."""
+        return self.incidents.get(incident_id) or self.situation.incidents.get(incident_id)
+
+    def newest(self, key: str) -> Incident | None:
+        """The newest incident of a group key."""
+        here = self._newest_here.get(key)
+        if here is not None:
+            return self.incidents[here]
+        known = self.situation.newest(key)
+        return None if known is None else self.incidents.get(known.id, known)
+
+    def current(self, identity: str) -> list[Alert]:
+        """The rows of an alert's latest episode, one for each incident that it is in."""
+        rows = [self.alerts.get((a.incident, identity), a) for a in self.situation.current(identity)]
+        rows += [self.alerts[k] for k in sorted(self._fresh_rows.get(identity, ()))]
+        return [a for a in rows if a.current]
+
+    def row(self, incident: str, identity: str) -> Alert | None:
+        """An alert in one incident, as it is by now; None where it has no row there."""
+        key = (incident, identity)
+        return self.alerts.get(key) or self.situation.alerts.get(key)
+
+    def put(self, alert: Alert) -> None:
+        """Takes in an alert's new value."""
+        key = (alert.incident, alert.identity)
+        if key not in self.alerts and key not in self.situation.alerts:
+            self._fresh_rows.setdefault(alert.identity, set()).add(key)
+        self.alerts[key] = alert
+
+    def begin(self, incident: Incident) -> None:
+        """Takes in a new incident: the newest of its key from now on."""
+        self.incidents[incident.id] = incident
+        self._newest_here[incident.key] = incident.id
+
+    def route(self, incident: Incident) -> Route:
+        """The incident's route; the root's where the policy has changed and it is gone."""
+        return self.policy.routes.get(incident.route, self.policy.route)
+
+    def say(self, kind: str, reason: Reason, *, alert: Alert | None = None, incident: str = "", **more: object) -> None:
+        """Adds a line to the record; `more` are further fields of `Entry`."""
+        about = {} if alert is None else {"identity": alert.identity, "labels": alert.labels}
+        place = incident or (alert.incident if alert is not None else "")
+        self.entries.append(Entry(self.now, kind, reason, place, **about, **more))  # type: ignore[arg-type]  # by name
+
+    # Steps that people are told of.
+
+    def open(self, incident: Incident, reason: Reason, alerts: Sequence[Alert]) -> None:
+        """People are told that it opens (again)."""
+        self.announce(alerts)
+        opened = lifecycle.step(incident, _S.OPEN)
+        opened = replace(
+            opened,
+            severity=self.worst(alerts),
+            openings=incident.openings + 1,
+            opened_at=incident.opened_at if incident.openings else self.now,
+            acknowledged_at=None,
+            acknowledged_by=None,
+            resolved_at=None,
+            resolved_by=None,
+        )
+        opened = replace(opened, repeat_at=self.next_repeat(opened))
+        self.tell(self.changes_state(opened), reason)
+
+    def close(
+        self, incident: Incident, reason: Reason, *, by: str | None = None, to: IncidentStatus = _S.RESOLVED
+    ) -> None:
+        """People are told that it is over, as far as they knew of it."""
+        closed = replace(
+            lifecycle.step(incident, to),
+            resolved_at=self.now,
+            resolved_by=by,
+            acknowledged_at=None if to is _S.HELD else incident.acknowledged_at,
+            acknowledged_by=None if to is _S.HELD else incident.acknowledged_by,
+            repeat_at=None,
+        )
+        if incident.test:
+            closed = replace(closed, flush_at=None)
+        self.tell(closed if incident.test else self.changes_state(closed), reason)
+
+    def worst(self, alerts: Iterable[Alert]) -> str:
+        """The most urgent severity among them."""
+        return min((a.severity for a in alerts), key=self.policy.rank)
+
+    def announce(self, alerts: Iterable[Alert]) -> None:
+        """From now on people know that these fire."""
+        for alert in alerts:
+            known = self.alerts.get((alert.incident, alert.identity), alert)
+            self.put(replace(known, announced=True, hold=None))
+
+    def next_repeat(self, incident: Incident) -> datetime:
+        """When people are reminded, if nothing happens."""
+        return self.now + self.route(incident).repeat_interval
+
+    def changes_state(self, incident: Incident) -> Incident:
+        """Counts an open or close, and finds that it flaps."""
+        rule = self.policy.flapping
+        if rule is None:
+            return incident
+        changes = (*(t for t in incident.changes if self.now - t <= rule.within), self.now)[-2 * rule.changes :]
+        flaps = incident.flapping or len(changes) >= rule.changes
+        if flaps and not incident.flapping:
+            self.say("incident", Reason.FLAPPING, incident=incident.id, details={"changes": str(len(changes))})
+        return replace(incident, changes=changes, flapping=flaps, quiet_at=self.now + rule.quiet if flaps else None)
+
+    # Telling.
+
+    def tell(self, incident: Incident, reason: Reason) -> None:
+        """Raises what the destinations should show by one revision.
+
+        Of a flapping incident, those that page hear nothing more: not from the change on at which it was found to flap,
+        which they are still told.
+        """
+        known = self.situation.incidents.get(incident.id)
+        was_flapping = known is not None and known.flapping and incident.flapping
+        revision = incident.revision + 1
+        reopened = known is None or known.openings != incident.openings
+        news = revision if reason in NEWS or reopened or reason is Reason.FLAPPING_ENDED else incident.news
+        incident = replace(incident, revision=revision, news=news, flushed_at=self.now)
+        status = _S.RESOLVED if incident.status is _S.HELD else incident.status
+        level = Level(status, incident.openings, revision, news, quiet=was_flapping)
+        why = Reason.FLAPPING if incident.flapping else reason
+        for want in self.wants_for(incident, why, level):
+            if not (was_flapping and want.integration in PAGING):
+                self.wants[want.id] = want
+        self.incidents[incident.id] = replace(incident, cause=None)
+        if reason not in SAID_ALREADY:
+            self.say("notification", why, incident=incident.id, details={"caused_by": reason.value})
+
+    def wants_for(self, incident: Incident, reason: Reason, level: Level, kind: str = "incident") -> list[Want]:
+        """One want for each destination that is to hear of it."""
+        return [
+            Want(
+                incident=incident.id,
+                receiver=receiver.name,
+                integration=d.integration,
+                to=d.to,
+                lane=d.lane,
+                level=level,
+                reason=reason,
+                at=self.now,
+                rank=self.policy.rank(incident.severity),
+                kind=kind,
+                cause=incident.cause,
+            )
+            for receiver in self.receivers(incident)
+            for d in receiver.destinations
+            if d.send_resolved or level.status is not _S.RESOLVED
+        ]
+
+    def receivers(self, incident: Incident) -> list[Receiver]:
+        """The route's receiver and those brought in; the root route's where the policy has changed and its own is
+        gone.
+        """
+        own = self.policy.receivers.get(incident.receiver)
+        if own is None:
+            own = self.policy.receivers[self.policy.route.receiver]
+            self.say("config", Reason.RECEIVER_REMOVED, incident=incident.id, by=incident.receiver)
+        more = [self.policy.receivers[name] for name in incident.also if name in self.policy.receivers]
+        return [own, *more]

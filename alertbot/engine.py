@@ -1,0 +1,430 @@
+"""event → decide → commit.
+
+One loop takes what is durable and not decided yet, in order, and what the clock has made due; loads what the
+decisions need; lets `domain.decide` decide; and writes all of it, with the mark that the events are done, in one
+transaction. A crash anywhere leaves either all or nothing of a batch, and what was not done is found again at the
+start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Protocol
+
+from alertbot.clock import Clock
+from alertbot.domain.decide import Needs, decide, needs, needs_more, reindexed
+from alertbot.domain.events import (
+    Acknowledged,
+    AlertsReported,
+    Event,
+    Parsed,
+    RawEvent,
+    StoredEvent,
+    Unreadable,
+    Woken,
+)
+from alertbot.domain.model import Entry, Want
+from alertbot.domain.policy import Policy
+from alertbot.domain.reasons import Reason
+from alertbot.domain.situation import Decision, Situation
+from alertbot.store.base import Changes, Keys, Parked, Store, StoreError, StoreUnavailable
+
+log = logging.getLogger("alertbot.engine")
+
+#: Alerts decided without letting others run: about 20 ms.
+SLICE: Final = 500
+#: Events decided in one transaction at the most.
+BATCH: Final = 256
+#: Alerts decided in one transaction at the most, if it is more than one event.
+BATCH_ALERTS: Final = 4000
+#: Incidents woken in one transaction.
+WAKES: Final = 500
+#: Bytes of accepted bodies that may wait to be decided. Above, the door answers 503.
+BACKLOG: Final = 128 * 1024 * 1024
+#: What is not written down one by one: repeats are counted, and show as `seen_at`.
+NOT_RECORDED: Final = frozenset({Reason.DUPLICATE})
+
+Parse = Callable[[bytes, datetime], Parsed]
+
+
+class Counts(Protocol):
+    """Where decisions are counted."""
+
+    def decided(self, reason: Reason) -> None: ...
+
+
+@dataclass(slots=True)
+class _Job:
+    seq: int
+    at: datetime
+    size: int
+    parsed: Parsed
+    raw: RawEvent
+    decided: asyncio.Future[None] | None = None
+
+
+class Engine:
+    """See the module's text. `on_wants` is called after each commit that asks something of the outbox.
+
+    `on_decision` sees every decision in order, before it is committed (the replay listens there).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        clock: Clock,
+        parsers: Mapping[str, Parse],
+        *,
+        counts: Counts | None = None,
+        on_wants: Callable[[], None] = lambda: None,
+        on_decision: Callable[[Decision], None] = lambda _: None,
+    ) -> None:
+        self.store = store
+        self.policy = policy
+        self.clock = clock
+        self.parsers = parsers
+        self.counts = counts
+        self.on_wants = on_wants
+        self.on_decision = on_decision
+        self.failing = ""
+        """Why nothing is decided now; empty while all is well."""
+        self._queue: deque[_Job] = deque()
+        self._backlog = 0
+        self._signal = asyncio.Event()
+        self._next_wake: datetime | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._appends: set[asyncio.Task[int]] = set()
+        self._stopping = False
+        self._turn = asyncio.Lock()
+        self._unreadable: dict[int, Parked] = {}
+
+    # Accepting.
+
+    async def accept(self, raw: RawEvent, parsed: Parsed, *, wait: bool = False) -> int:
+        """Makes an event durable and hands it on. Returns its seq; with `wait`, once it is decided.
+
+        Raises `StoreUnavailable`: nothing was accepted, and the sender is to try again.
+        """
+        if self._backlog > BACKLOG:
+            raise StoreUnavailable(f"{self._backlog} bytes wait to be decided")
+        decided: asyncio.Future[None] | None = asyncio.get_running_loop().create_future() if wait else None
+        # Its own task: a caller that goes away must not leave a durable event that nobody was handed.
+        append = asyncio.create_task(self._append(raw, parsed, decided))
+        self._appends.add(append)
+        append.add_done_callback(self._appends.discard)
+        seq = await asyncio.shield(append)
+        if decided is not None:
+            await decided
+        return seq
+
+    async def _append(self, raw: RawEvent, parsed: Parsed, decided: asyncio.Future[None] | None) -> int:
+        size = len(raw.body) + 512
+        self._backlog += size
+        try:
+            (seq,) = await self.store.append([raw])
+        except BaseException:
+            self._backlog -= size
+            raise
+        self._queue.append(_Job(seq, raw.at, size, parsed, raw, decided))
+        self._signal.set()
+        return seq
+
+    # Running.
+
+    async def start(self) -> None:
+        """Decides first what an earlier run left undecided, then goes on in the background."""
+        await self.recover()
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name="engine")
+
+    async def stop(self) -> None:
+        """Finishes the batch at hand. What is still queued is durable, and found again at the next start."""
+        self._stopping = True
+        self._signal.set()
+        if self._appends:
+            await asyncio.wait(self._appends)
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    async def recover(self) -> None:
+        """Queues the undecided events of an earlier run, and finds the next time to wake."""
+        known = {job.seq for job in self._queue}
+        for stored in await self.store.undecided(1_000_000):
+            if stored.seq not in known:
+                self._requeue(stored)
+        self._next_wake = await self.store.next_wake()
+
+    async def look_again(self) -> None:
+        """Something was put back into the store from outside the loop (a parked event): take it up."""
+        async with self._turn:
+            await self.recover()
+        self._signal.set()
+
+    def _requeue(self, stored: StoredEvent) -> None:
+        raw = stored.event
+        try:
+            parsed = self.parsers[raw.source](raw.body, raw.at)
+        except (Unreadable, KeyError) as e:
+            # It was readable when it was accepted: another version of us wrote it, or a person retries it.
+            log.error("an accepted event cannot be read", extra={"seq": stored.seq, "error": str(e)})
+            parsed = Parsed(())
+            parked = Parked(f"e{stored.seq}", raw.at, "event", str(stored.seq), "", str(e), raw.body)
+            self._queue.append(_Job(stored.seq, raw.at, 0, parsed, raw))
+            self._unreadable[stored.seq] = parked
+            return
+        self._queue.append(_Job(stored.seq, raw.at, 0, parsed, raw))
+
+    async def _run(self) -> None:
+        delay = 0.1
+        while not self._stopping:
+            self._signal.clear()
+            try:
+                worked = await self.turn()
+                self.failing, delay = "", 0.1
+            except StoreError as e:
+                if not self.failing:
+                    log.error("the store is away: nothing is decided until it is back", extra={"error": str(e)})
+                self.failing = str(e)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+                continue
+            if not worked and not self._signal.is_set():
+                await self.clock.wait(self._signal, self._next_wake)
+
+    async def turn(self) -> bool:
+        """One batch of events, or else one of wakes. False where there was nothing to do.
+
+        Raises `StoreUnavailable`: nothing of the batch took effect, and it is still to be done.
+        """
+        async with self._turn:
+            jobs = self._next_jobs()
+            if jobs:
+                await self._decide_jobs(jobs)
+                return True
+            now = self.clock.now()
+            if self._next_wake is None or self._next_wake > now:
+                return False
+            due = await self.store.due(now, WAKES)
+            if due:
+                await self._decide_woken(due, now)
+            self._next_wake = await self.store.next_wake()
+            return bool(due)
+
+    def _next_jobs(self) -> list[_Job]:
+        jobs: list[_Job] = []
+        alerts = 0
+        for job in self._queue:
+            alerts += sum(len(e.alerts) for e in job.parsed.events if isinstance(e, AlertsReported))
+            if jobs and (len(jobs) >= BATCH or alerts > BATCH_ALERTS or _looks_around(job)):
+                break
+            jobs.append(job)
+            if _looks_around(job):
+                break
+        return jobs
+
+    async def _decide_jobs(self, jobs: Sequence[_Job]) -> None:
+        try:
+            changes = await self._decided(jobs)
+        except StoreError:
+            raise
+        except Exception:  # a defect in a decision must stop one event, not all that come after it
+            if len(jobs) > 1:
+                log.exception("a batch could not be decided: its events are tried one by one")
+                for job in jobs:
+                    await self._decide_jobs([job])
+                return
+            log.exception("an event could not be decided: parked", extra={"seq": jobs[0].seq})
+            changes = Changes(
+                done=[jobs[0].seq],
+                parked=[
+                    Parked(
+                        f"e{jobs[0].seq}",
+                        jobs[0].at,
+                        "event",
+                        str(jobs[0].seq),
+                        "",
+                        "a defect of alertbot kept it from being decided; see the log",
+                        jobs[0].raw.body,
+                    )
+                ],
+            )
+        await self._commit(changes)
+        for job in jobs:
+            self._queue.popleft()
+            self._backlog -= job.size
+            if job.decided is not None and not job.decided.done():
+                job.decided.set_result(None)
+
+    async def _decided(self, jobs: Sequence[_Job]) -> Changes:
+        """Loads for a batch, decides it in order, then what is due at once because of it."""
+        situation = Situation(self.policy)
+        events = [(job, event) for job in jobs for event in job.parsed.events]
+        await self._load(situation, [event for _, event in events])
+        work = _Gathered()
+        for job, event in events:
+            for part in _slices(event):
+                self._apply(situation, decide(situation, part, job.at, job.raw.trace_id), work)
+                if part is not event:
+                    await asyncio.sleep(0)
+        now = max([self.clock.now(), *(job.at for job in jobs)])
+        due = [i for i in work.incidents if _is_due(situation, i, now)]
+        await self._wake(situation, due, now, work)
+        parked = [self._unreadable.pop(job.seq) for job in jobs if job.seq in self._unreadable]
+        for job in jobs:
+            parked += [
+                Parked(f"a{job.seq}-{n}", job.at, "alert", str(job.seq), part.where, part.error, part.raw)
+                for n, part in enumerate(job.parsed.set_aside)
+            ]
+        return work.changes(situation, [job.seq for job in jobs], parked)
+
+    async def _decide_woken(self, due: Sequence[str], now: datetime) -> None:
+        situation = Situation(self.policy)
+        work = _Gathered()
+        await self._wake(situation, due, now, work)
+        await self._commit(work.changes(situation, (), ()))
+
+    async def _wake(self, situation: Situation, due: Iterable[str], now: datetime, work: _Gathered) -> None:
+        woken = [Woken(i) for i in due]
+        if not woken:
+            return
+        await self._load(situation, woken)
+        for n, event in enumerate(woken):
+            self._apply(situation, decide(situation, event, now), work)
+            if n % 50 == 49:
+                await asyncio.sleep(0)
+
+    def _apply(self, situation: Situation, decision: Decision, work: _Gathered) -> None:
+        situation.apply(decision)
+        self.on_decision(decision)
+        work.add(decision)
+        if self.counts is not None:
+            for entry in decision.entries:
+                self.counts.decided(entry.reason)
+
+    async def _load(self, situation: Situation, events: Sequence[Event]) -> None:
+        """What the events name, what follows from that, and the incidents that wait for a source."""
+        policy = situation.policy
+        first = Needs()
+        for event in events:
+            needs(policy, event, first)
+        await self._fetch(situation, first)
+        more = Needs()
+        for event in events:
+            needs_more(situation, event, more)
+        more.incidents -= situation.incidents.keys()
+        more.members -= first.members
+        await self._fetch(situation, more)
+        last = Needs()
+        last.incidents = {i for name in more.waiting for i in situation.waiting(name) if i not in situation.incidents}
+        await self._fetch(situation, last)
+
+    async def _fetch(self, situation: Situation, wanted: Needs) -> None:
+        keys = Keys(
+            identities=frozenset(wanted.identities),
+            incident_keys=frozenset(wanted.incident_keys),
+            incidents=frozenset(wanted.incidents),
+            members=frozenset(wanted.members),
+            relations=frozenset(wanted.relations),
+            waiting=frozenset(wanted.waiting),
+            labels=wanted.labels,
+        )
+        if keys == Keys():
+            return
+        loaded = await self.store.load(keys)
+        situation.add(
+            alerts=loaded.alerts,
+            incidents=loaded.incidents,
+            relations=loaded.relations,
+            waiting=loaded.waiting,
+            labelled=loaded.labelled,
+        )
+
+    async def _commit(self, changes: Changes) -> None:
+        await self.store.commit(changes)
+        wakes = [i.wake_at for i in changes.incidents if i.wake_at is not None]
+        if wakes:
+            first = min(wakes)
+            if self._next_wake is None or first < self._next_wake:
+                self._next_wake = first
+        if changes.wants:
+            self.on_wants()
+
+    # A changed policy.
+
+    async def adopt(self, policy: Policy, *, wake: bool = True) -> int:
+        """Takes a new policy: open alerts are looked at anew by it. Returns how many alerts changed.
+
+        An open incident stays with the route and receiver it has; what opens from now on goes by the new tree.
+        Holds of rules that are gone end at once.
+        """
+        async with self._turn:
+            self.policy = policy
+            now = self.clock.now()
+            after = ("", "")
+            changed = 0
+            while page := await self.store.firing(after, 1000):
+                after = (page[-1].incident, page[-1].identity)
+                alerts = [(a, reindexed(policy, a)) for a in page]
+                different = [new for old, new in alerts if new != old]
+                changed += len(different)
+                held = {a.incident for a in page if a.hold is not None and a.incident}
+                loaded = await self.store.load(Keys(incidents=frozenset(held)))
+                incidents = [replace(i, flush_at=now) for i in loaded.incidents] if wake else []
+                entries = [Entry(now, "config", Reason.POLICY_CHANGED, i.id) for i in incidents]
+                if different or incidents:
+                    await self._commit(Changes(alerts=different, incidents=incidents, entries=entries))
+            self._signal.set()
+            return changed
+
+
+class _Gathered:
+    """What a transaction is going to write. Of alerts and incidents only the last value counts."""
+
+    def __init__(self) -> None:
+        self.alerts: dict[tuple[str, str], None] = {}
+        self.incidents: dict[str, None] = {}
+        self.wants: dict[str, Want] = {}
+        self.entries: list[Entry] = []
+
+    def add(self, decision: Decision) -> None:
+        for alert in decision.alerts:
+            self.alerts[alert.incident, alert.identity] = None
+        for incident in decision.incidents:
+            self.incidents[incident.id] = None
+        for want in decision.wants:
+            self.wants[want.id] = want
+        self.entries += [e for e in decision.entries if e.reason not in NOT_RECORDED]
+
+    def changes(self, situation: Situation, done: Sequence[int], parked: Sequence[Parked]) -> Changes:
+        return Changes(
+            done=done,
+            alerts=[situation.alerts[k] for k in self.alerts],
+            incidents=[situation.incidents[i] for i in self.incidents],
+            wants=list(self.wants.values()),
+            entries=self.entries,
+            parked=parked,
+        )
+
+
+def _looks_around(job: _Job) -> bool:
+    """Its decision depends on more than it names, so what comes before it must be committed."""
+    return any(isinstance(e, Acknowledged) and not e.incident for e in job.parsed.events)
+
+
+def _is_due(situation: Situation, incident_id: str, now: datetime) -> bool:
+    wake = situation.incidents[incident_id].wake_at
+    return wake is not None and wake <= now
+
+
+def _slices(event: Event) -> Iterable[Event]:
+    """A large report in parts. One that was cut off is judged whole: its alerts vouch for one another."""
+    if not isinstance(event, AlertsReported) or len(event.alerts) <= SLICE or event.truncated:
+        return (event,)
+    return (replace(event, alerts=event.alerts[n : n + SLICE]) for n in range(0, len(event.alerts), SLICE))

@@ -1,0 +1,90 @@
+"""What a notifier is: it brings one destination up to date with one incident, and says how that went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from alertbot.domain.model import Action, Alert, Delivery, Entry, Incident
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Where a person can go on. Empty strings are left out."""
+
+    incident: str = ""
+    graph: str = ""
+    runbook: str = ""
+    dashboard: str = ""
+    silence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything one attempt needs. `action` is what the destination is to be told now.
+
+    `alerts` holds at most a few hundred, firing ones first; the incident's counts are the truth.
+    `news` are the entries since the destination was last brought up to date, oldest first: the details for a thread.
+    `rank` is the severity's place, 0 the most urgent; `severities` the configured names in that order.
+    """
+
+    delivery: Delivery
+    action: Action
+    incident: Incident
+    alerts: Sequence[Alert]
+    news: Sequence[Entry]
+    links: Links
+    severities: Sequence[str]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """It is there. `remote` replaces what was remembered of the provider's references."""
+
+    remote: Mapping[str, str] = field(default_factory=dict)
+    remote_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """No credentials: rendered, and not sent. `text` is what it would have said, in short."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not now. `after` is what the provider asked for; `uncertain`: it may have arrived all the same.
+
+    `remote` (None: unchanged) keeps what was achieved before the failure, so that it is not done twice.
+    """
+
+    error: str
+    after: timedelta | None = None
+    uncertain: bool = False
+    remote: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No retry can mend it. `error` has the provider's own words, and no secret."""
+
+    error: str
+
+
+Result = Sent | DryRun | Retry | Failed
+
+
+class Notifier(Protocol):
+    """One destination. A failure is a value; an exception out of `deliver` is a defect."""
+
+    #: The credential that is missing, where the destination runs dry; else None.
+    dry: str | None
+
+    async def deliver(self, job: Job) -> Result:
+        """One attempt. Idempotent as far as the provider allows; see `Delivery.uncertain`."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,50 @@
+"""The log as a destination: where a receiver has no integrations, and for whoever ships logs anyway."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from alertbot.notifiers.base import Job, Result, Sent
+from alertbot.render import counts, one_line, title
+
+_log: Final = logging.getLogger("alertbot.notify")
+
+
+class LogNotifier:
+    """One structured line a notification, whatever its content."""
+
+    dry: str | None = None
+
+    async def deliver(self, job: Job) -> Result:
+        """Always there."""
+        incident = job.incident
+        name, severity, how_many = title(incident), one_line(incident.severity), counts(incident)
+        _log.info(
+            "%s [%s] %s (%s)",
+            job.action.value,
+            severity,
+            name,
+            how_many,
+            extra={
+                "incident": incident.id,
+                "action": job.action.value,
+                "severity": severity,
+                "title": name,
+                "status": incident.status.value,
+                "receiver": one_line(job.delivery.want.receiver),
+                "reason": job.delivery.want.reason.value,
+                "firing": incident.firing,
+                "held": incident.held,
+                "resolved": incident.resolved,
+                "labels": {one_line(k): one_line(v) for k, v in incident.labels.items()},
+                "url": job.links.incident,
+            },
+        )
+        return Sent(remote_id=incident.id)
+
+    async def close(self) -> None:
+        """Nothing to let go."""
+
+    def __repr__(self) -> str:
+        return "LogNotifier()"

@@ -1,0 +1,380 @@
+"""PagerDuty, by the Events API v2. This file alone knows pdpyras.
+
+https://developer.pagerduty.com/docs/events-api-v2/overview: a `dedup_key` means one alert under one routing
+key; a trigger on it is appended while it is open, also while it is acknowledged, and opens a new one after a
+resolve; acknowledge and resolve of what is not open are dropped without a word. So every event may be
+repeated, but a trigger must never come after its resolve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final
+
+from alertbot.domain.model import Action, IncidentStatus
+from alertbot.notifiers.answers import classify, retry_after, safe_words
+from alertbot.notifiers.base import DryRun, Failed, Job, Result, Retry, Sent
+from alertbot.render import (
+    AlertView,
+    alert_view,
+    context,
+    counts,
+    cut,
+    environment,
+    one_line,
+    safe_links,
+    title,
+)
+
+with warnings.catch_warnings():
+    # It says at its import that it is deprecated in favour of `pagerduty`. We know: docs/adr says how it is
+    # replaced.
+    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated', category=UserWarning)
+    import pdpyras
+
+#: PagerDuty refuses events over 512 KB; what comes near is cut before.
+EVENT_BYTES: Final = 500_000
+SUMMARY: Final = 1024
+#: Events of one routing key under way at once: as many as the outbox starts in a lane.
+THREADS: Final = 4
+_SEVERITIES: Final = ("critical", "error", "warning", "info")
+#: Labels that name the thing that fails, the component it belongs to, and the group of those; the first
+#: present wins.
+_SOURCE: Final = ("instance", "host", "hostname", "node", "pod", "service", "job")
+_COMPONENT: Final = ("service", "app", "job")
+_GROUP: Final = ("team", "environment", "env", "cluster")
+
+# pdpyras logs each answer that it does not like, and so do we: once is enough.
+_quiet: Final = logging.getLogger("alertbot.notifiers.pagerduty.sdk")
+_quiet.disabled = True
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One request: `kind` is trigger, acknowledge or resolve; `body` what a trigger says."""
+
+    kind: str
+    dedup_key: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PagerDutyNotifier:
+    """One integration of a PagerDuty service. `name` is what may be shown of it.
+
+    `severity_map` says which of PagerDuty's severities a severity of ours is; without a word there, its rank
+    says it. `timeout`, in seconds, bounds connecting and each wait for bytes of an answer, and an event as a
+    whole.
+    """
+
+    def __init__(
+        self,
+        routing_key: str | None,
+        *,
+        name: str = "pagerduty",
+        url: str = "https://events.pagerduty.com/",
+        client: str = "alertbot",
+        severity_map: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        self.dry: str | None = None if routing_key else "routing_key"
+        self.name = name
+        self.timeout = timeout
+        self._key = routing_key or ""
+        self._url = url.rstrip("/")
+        self._payload = Payload(client, severity_map or {})
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pagerduty")
+        self._local = threading.local()
+        self._sessions: list[_Session] = []
+        #: Incident → its request that a thread is still busy with, after we stopped waiting for it.
+        self._busy: dict[str, asyncio.Future[None]] = {}
+
+    async def deliver(self, job: Job) -> Result:
+        """Sends what `plan` says, in its order; the first event that fails ends the attempt."""
+        steps = plan(job)
+        key = dedup_key(job.incident.id, job.delivery.want.level.opening)
+        if self.dry:
+            kinds = ", ".join(kind for kind, _ in steps) or "nothing"
+            return DryRun(f"{kinds} {key}: {self._payload.summary(job)}")
+        if job.incident.id in self._busy:
+            return Retry(f"{self.name}: an earlier request is still under way", uncertain=True)
+        for kind, step_key in steps:
+            body = self._payload.trigger(job) if kind == "trigger" else {}
+            bad = await self._send(job, Event(kind, step_key, body))
+            if bad is not None:
+                return bad
+        return Sent(remote_id=key)
+
+    async def close(self) -> None:
+        """Takes no more events. A request that is under way ends within its own time."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for session in self._sessions:
+            session.close()
+
+    def __repr__(self) -> str:
+        return f"PagerDutyNotifier({self.name!r})"
+
+    async def _send(self, job: Job, event: Event) -> Retry | Failed | None:
+        """One event. A thread cannot be cancelled: where we stop waiting, its incident stays busy until it is
+        done."""
+        request = self._threads.submit(self._post, event)
+        answer = asyncio.wrap_future(request)
+        self._busy[job.incident.id] = answer
+        answer.add_done_callback(partial(self._free, job.incident.id))
+        try:
+            # The thread ends by itself within `timeout` to connect and as much to read; one that is fed its
+            # answer byte by byte does not.
+            async with asyncio.timeout(2 * self.timeout + 1):
+                await asyncio.shield(answer)
+        except pdpyras.PDClientError as e:
+            return self._failure(e, job.now)
+        except TimeoutError:
+            return Retry(f"{self.name}: no answer to {event.kind}", uncertain=True)
+        finally:
+            request.cancel()  # has an effect only where no thread has begun on it
+        return None
+
+    def _free(self, incident: str, answer: asyncio.Future[None]) -> None:
+        if not answer.cancelled():
+            answer.exception()  # seen, also where nobody waits for it any more
+        if self._busy.get(incident) is answer:
+            del self._busy[incident]
+
+    def _post(self, event: Event) -> None:
+        """In a thread. Raises pdpyras.PDClientError for any answer but 2xx with PagerDuty's own body."""
+        session: _Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = _Session(self._key, self._url, self.timeout)
+            self._sessions.append(session)
+        try:
+            session.send_event(event.kind, dedup_key=event.dedup_key, **event.body)
+        except pdpyras.PDClientError:
+            raise
+        except Exception as e:
+            raise pdpyras.PDClientError(type(e).__name__) from e
+
+    def _failure(self, error: Any, now: datetime) -> Retry | Failed:
+        """By the status code: of pdpyras' classes only exactly 500 is a server error. Its messages are not
+        used: they have the end of the key in them."""
+        response = error.response
+        if response is None:
+            cause = error.__cause__
+            return Retry(f"{self.name}: {_network_words(cause)}", uncertain=not _never_sent(cause))
+        after = retry_after(response.headers.get("Retry-After"), now)
+        words = safe_words(_pagerduty_words(response), (self._key,))
+        bad = classify("PagerDuty", response.status_code, words, after)
+        # A 2xx that is not PagerDuty's (a proxy's page) is no promise that anybody is called.
+        return bad or Retry(f"PagerDuty answered {response.status_code}, but not as itself", uncertain=True)
+
+
+class _Session(pdpyras.EventsAPISession):  # type: ignore[misc]
+    """One call is one request: no retries of its own, no redirects, nothing from the environment."""
+
+    def __init__(self, key: str, url: str, timeout: float) -> None:
+        super().__init__(key)
+        self.url = url
+        self.timeout = timeout
+        # Without a number for 429 it would repeat that without end; with -1 attempts in all the first answer
+        # counts.
+        self.retry = {429: 1}
+        self.max_http_attempts = -1
+        self.max_network_attempts = 0
+        # Proxies, netrc and certificates of the environment are not for us to guess at.
+        self.trust_env = False
+        self.log = _quiet
+
+    def request(self, method: str, url: str, **kwargs: Any) -> Any:
+        """A redirected POST would arrive as a GET without its body."""
+        return super().request(method, url, **{**kwargs, "allow_redirects": False})
+
+
+def _pagerduty_words(response: Any) -> str:
+    """PagerDuty's `errors`, or its `message`; else the start of the body as it is."""
+    try:
+        said = response.json()
+    except ValueError:
+        return str(response.text[:1000])
+    if not isinstance(said, dict):
+        return str(response.text[:1000])
+    errors = said.get("errors")
+    if isinstance(errors, list) and errors:
+        return "; ".join(str(e) for e in errors)
+    return str(said.get("message") or said.get("status") or "")
+
+
+def _reason(error: BaseException | None) -> BaseException | None:
+    """requests wraps urllib3's error, and that the cause: the innermost one that says something."""
+    inner = error.args[0] if error is not None and error.args else None
+    cause = getattr(inner, "reason", None)
+    return cause if isinstance(cause, BaseException) else error
+
+
+def _never_sent(error: BaseException | None) -> bool:
+    """No connection was made: nothing can have arrived."""
+    return type(_reason(error)).__name__ in (
+        "NewConnectionError",
+        "ConnectTimeoutError",
+        "NameResolutionError",
+    )
+
+
+def _network_words(error: BaseException | None) -> str:
+    return f"network failure: {type(_reason(error)).__name__}"
+
+
+def dedup_key(incident: str, opening: int) -> str:
+    """The incident's id, and from its second opening on `<id>.<n>`.
+
+    PagerDuty would append a trigger to an acknowledged alert and call nobody: a new opening needs a new key.
+    """
+    return incident if opening <= 1 else f"{incident}.{opening}"
+
+
+def plan(job: Job) -> list[tuple[str, str]]:
+    """The events, as (kind, dedup_key), that bring PagerDuty from what it shows to what it should show, in
+    order.
+
+    Each is idempotent, so that after a failure the whole is done again. Openings that may be open there under
+    an older key (`uncertain`: also those whose trigger may have arrived unknown to us) are resolved first.
+    """
+    want, shown = job.delivery.want.level, job.delivery.shown
+    told = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
+    first, last = max(shown.opening, 1), max(want.opening, 1)
+    maybe_open = {first} if told else set()
+    if job.delivery.uncertain:
+        maybe_open |= set(range(first, last + 1))
+
+    def key(opening: int) -> str:
+        return dedup_key(job.incident.id, opening)
+
+    if want.status is IncidentStatus.RESOLVED or job.action is Action.RESOLVE:
+        return [("resolve", key(n)) for n in sorted(maybe_open or {last})]
+    if job.action in (Action.REMIND, Action.VERDICT, Action.NOTICE):
+        return []  # PagerDuty has reminders of its own; a verdict pages nobody
+    before = [("resolve", key(n)) for n in sorted(maybe_open) if n < last]
+    if want.status is IncidentStatus.ACKNOWLEDGED and job.action is not Action.UPDATE:
+        # Also where an opening may have arrived and somebody acknowledged meanwhile: nobody is called again.
+        return [*before, ("acknowledge", key(last))]
+    return [*before, ("trigger", key(last))]
+
+
+class Payload:
+    """Makes a trigger's body of a job."""
+
+    def __init__(self, client: str, severity_map: Mapping[str, str]) -> None:
+        self._client = client
+        self._severities = severity_map
+        self._summary = environment("pagerduty").get_template("summary.j2")
+
+    def summary(self, job: Job) -> str:
+        """One line of at most 1,024 characters."""
+        return cut(one_line(self._summary.render(context(job))) or title(job.incident), SUMMARY)
+
+    def trigger(self, job: Job) -> dict[str, Any]:
+        """The body, and in JSON at most `EVENT_BYTES`: alerts that do not fit are counted, not shown."""
+        incident, links = job.incident, safe_links(job.links)
+        firing = [v for v in map(alert_view, job.alerts) if v.status in ("firing", "unknown")]
+        labels = _cut_labels({one_line(k): one_line(v) for k, v in sorted(incident.labels.items())})
+        first = firing[0].labels if firing else {}
+        payload: dict[str, Any] = {
+            "summary": self.summary(job),
+            "source": cut(_first(_SOURCE, first, labels) or _in_words(labels) or self._client, 255),
+            "severity": self.severity(job),
+            "timestamp": (incident.opened_at or job.now).astimezone(UTC).isoformat(),
+        }
+        for name, value in (
+            ("component", _first(_COMPONENT, labels, first)),
+            ("group", _first(_GROUP, labels, first)),
+            ("class", _first(("alertname",), labels, first)),
+        ):
+            if value:
+                payload[name] = cut(value, 255)
+        details: dict[str, Any] = {"counts": counts(incident), "severity": one_line(incident.severity)}
+        if links.incident:
+            details["incident"] = links.incident
+        if incident.test:
+            details["test"] = "This is a test of alertbot: nothing is wrong, and nobody has to act."
+        details["group_labels"] = labels
+        payload["custom_details"] = details
+        body: dict[str, Any] = {"payload": payload, "client": self._client}
+        if links.incident:
+            body["client_url"] = links.incident
+        shown = (("Incident", links.incident), ("Runbook", links.runbook), ("Graph", links.graph))
+        body["links"] = [{"href": u, "text": t} for t, u in (*shown, ("Dashboard", links.dashboard)) if u]
+        self._add_alerts(body, details, firing, max(incident.firing, len(firing)), links.incident)
+        return body
+
+    def severity(self, job: Job) -> str:
+        """PagerDuty's word for ours."""
+        severity = job.incident.severity
+        rank = job.severities.index(severity) if severity in job.severities else job.delivery.want.rank
+        return self._severities.get(severity) or _SEVERITIES[min(max(rank, 0), len(_SEVERITIES) - 1)]
+
+    def _add_alerts(
+        self,
+        body: dict[str, Any],
+        details: dict[str, Any],
+        firing: Sequence[AlertView],
+        count: int,
+        link: str,
+    ) -> None:
+        # Room for the routing key, the dedup key, and the sentences about what was cut.
+        room = EVENT_BYTES - _size(body) - 5_000
+        alerts: list[dict[str, Any]] = []
+        bare = 0
+        for view in firing:
+            form = _details(view)
+            if _size(form) + 2 > room:
+                form = {name: form[name] for name in ("summary", "starts_at")}
+                bare += 1
+            room -= _size(form) + 2
+            if room < 0:
+                bare -= 1
+                break
+            alerts.append(form)
+        details["firing"] = alerts
+        see = f": see {link}" if link else ""
+        if bare:
+            details["cut"] = f"{bare} of these alerts are shown without their labels{see}"
+        if len(alerts) < count:
+            details["not_shown"] = f"{count - len(alerts)} more firing alerts are not shown here{see}"
+
+
+def _details(view: AlertView) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "summary": cut(view.summary, 1000),
+        "starts_at": view.starts_at.astimezone(UTC).isoformat(),
+        "labels": _cut_labels(view.labels),
+    }
+    if view.description:
+        details["description"] = cut(view.description, 4000)
+    return details
+
+
+def _cut_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """At most 64, each value at most 1,000 characters; the last entry says what is missing."""
+    some = {cut(k, 200): cut(v, 1000) for k, v in list(labels.items())[:64]}
+    if len(labels) > 64:
+        some["…"] = f"{len(labels) - 64} more labels"
+    return some
+
+
+def _first(names: Sequence[str], *places: Mapping[str, str]) -> str:
+    return next((place[n] for place in places for n in names if place.get(n)), "")
+
+
+def _in_words(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in labels.items())
+
+
+def _size(value: Any) -> int:
+    """As requests sends it: escaped to ASCII."""
+    return len(json.dumps(value))

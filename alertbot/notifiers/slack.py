@@ -1,0 +1,643 @@
+"""Slack: one card an incident and channel, kept up to date in place; what changed goes into its thread.
+
+chat.postMessage is not idempotent. So that a card or reply is there once, whatever is lost between Slack's
+answer and our record, each carries metadata by which it is found before one that may be there is posted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Final
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from alertbot import render
+from alertbot.domain.model import Action, IncidentStatus, delivery_id
+from alertbot.notifiers.base import DryRun, Failed, Job, Result, Retry, Sent
+from alertbot.notifiers.slack_blocks import Message, Renderer
+
+log = logging.getLogger("alertbot.notifiers.slack")
+
+#: The `event_type` of our messages' metadata, and the kinds in `event_payload.kind`.
+EVENT_TYPE: Final = "alertbot_incident"
+CARD, NEWS, REMIND = "card", "news", "remind"
+
+#: All calls of one attempt together take no longer: the outbox waits longer, and so hears how far we got.
+ATTEMPT_SECONDS: Final = 45.0
+#: A request that was given up may still be on its way through Slack: we look for it no sooner than this.
+SETTLE: Final = timedelta(seconds=5)
+#: Clocks differ: how much earlier than by our clock a message of ours may have been posted by Slack's.
+SKEW: Final = timedelta(minutes=5)
+PAGE: Final = 200
+PAGES: Final = 20
+#: Where alertbot may not read the channel, no waiting mends it, and after so many failed attempts it posts
+#: without having looked. A second card is a nuisance, and says that it may be one; a page that nobody sees is
+#: what alertbot is there to prevent. A look that failed for the moment (rate limit, timeout) is repeated.
+LOOKS: Final = 5
+REMEMBERED: Final = 10_000
+
+_ID: Final = re.compile(r"[CGD][A-Z0-9]{6,}")
+
+
+class Kind(Enum):
+    """What an error of Slack's means for us."""
+
+    LATER = "later"
+    PERMANENT = "permanent"
+    CONTENT = "content"
+    METADATA = "metadata"
+    CARD_GONE = "card gone"
+    THREAD = "thread"
+
+
+_FOREIGN_CALL: Final = "Slack and alertbot do not understand each other: check slack_api_url, and report this"
+_TOKEN: Final = "put a valid bot token (xoxb-…) into slack_bot_token"  # noqa: S105 - advice, not a token
+_WORKSPACE: Final = "the workspace does not let the bot in: ask its administrators"
+_CHANNEL: Final = "the channel does not take it: ask the workspace's administrators"
+
+# The errors of chat.postMessage and chat.update [Slack's method pages]. One not named here may pass.
+_LATER: Final = (
+    "ratelimited", "rate_limited", "message_limit_exceeded", "service_unavailable", "fatal_error",
+    "internal_error", "request_timeout", "external_channel_migrating", "team_added_to_org",
+    "org_login_required", "update_failed", "streaming_state_conflict",
+)  # fmt: skip
+#: Of these Slack says, or we must fear, that part of it may have been done.
+_PERHAPS_DONE: Final = frozenset({"fatal_error", "internal_error"})
+_CONTENT: Final = (
+    "msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format", "no_text",
+    "too_many_attachments", "attachment_payload_limit_exceeded", "invalid_attachments",
+    "too_many_contact_cards",
+)  # fmt: skip
+_METADATA: Final = (
+    "metadata_too_large", "invalid_metadata_format", "invalid_metadata_schema",
+    "metadata_must_be_sent_from_app",
+)  # fmt: skip
+_CARD_GONE: Final = (
+    "message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "block_mismatch",
+)  # fmt: skip
+_THREAD: Final = (
+    "thread_not_found", "cannot_reply_to_message", "restricted_action_thread_locked",
+    "restricted_action_non_threadable_channel", "cant_broadcast_message",
+)  # fmt: skip
+_PERMANENT: Final[Mapping[str, str]] = {
+    "channel_not_found": "no such channel, or a private one without the bot: correct it, or invite the bot",
+    "not_in_channel": "invite the bot to the channel: /invite @alertbot",
+    "is_archived": "the channel is archived: unarchive it, or configure another",
+    "restricted_action": _CHANNEL,
+    "restricted_action_read_only_channel": _CHANNEL,
+    "restricted_action_thread_only_channel": "the channel takes replies in threads only: configure another",
+    "ekm_access_denied": _CHANNEL,
+    "posting_to_channel_denied": _CHANNEL,
+    "messages_tab_disabled": "turn on the messages tab in the Slack app's settings, or configure a channel",
+    "team_not_found": "with a token for a whole organisation, write the channel's ID and not its name",
+    "no_permission": "the bot may not post here: invite it to the channel, and check its scopes",
+    "invalid_auth": _TOKEN,
+    "not_authed": _TOKEN,
+    "account_inactive": _TOKEN,
+    "token_revoked": _TOKEN,
+    "token_expired": _TOKEN,
+    "not_allowed_token_type": _TOKEN,
+    "is_bot": _TOKEN,
+    "as_user_not_supported": _TOKEN,
+    "missing_scope": "grant the bot the scope that is missing, and install the app again",
+    "access_denied": _WORKSPACE,
+    "accesslimited": "the workspace allows this from other networks only: ask its administrators",
+    "app_access_restricted": _WORKSPACE,
+    "enterprise_is_restricted": _WORKSPACE,
+    "two_factor_setup_required": _WORKSPACE,
+    "send_on_behalf_not_allowed": _WORKSPACE,
+    "invalid_arg_name": _FOREIGN_CALL,
+    "invalid_array_arg": _FOREIGN_CALL,
+    "invalid_arguments": _FOREIGN_CALL,
+    "invalid_charset": _FOREIGN_CALL,
+    "invalid_form_data": _FOREIGN_CALL,
+    "invalid_json": _FOREIGN_CALL,
+    "invalid_post_type": _FOREIGN_CALL,
+    "missing_post_type": _FOREIGN_CALL,
+    "markdown_text_conflict": _FOREIGN_CALL,
+    "deprecated_endpoint": _FOREIGN_CALL,
+    "method_deprecated": _FOREIGN_CALL,
+    "unknown_method": _FOREIGN_CALL,
+}
+#: What each error that we know means; see `classify`.
+KNOWN: Final[Mapping[str, Kind]] = {
+    **dict.fromkeys(_LATER, Kind.LATER),
+    **dict.fromkeys(_CONTENT, Kind.CONTENT),
+    **dict.fromkeys(_METADATA, Kind.METADATA),
+    **dict.fromkeys(_CARD_GONE, Kind.CARD_GONE),
+    **dict.fromkeys(_THREAD, Kind.THREAD),
+    **dict.fromkeys(_PERMANENT, Kind.PERMANENT),
+}
+
+
+def classify(error: str) -> Kind:
+    """What one of Slack's error words means. An unknown one may pass: the outbox bounds the retries."""
+    if error.startswith("slack_connect_"):
+        return Kind.PERMANENT
+    return KNOWN.get(error, Kind.LATER)
+
+
+class _RefusedError(Exception):
+    """Slack answered, and did not do it."""
+
+    def __init__(self, method: str, error: str, *, needed: str = "", after: timedelta | None, perhaps: bool) -> None:
+        super().__init__(f"Slack's {method} says {error}")
+        self.error = error
+        self.needed = needed
+        self.after = after
+        self.perhaps_done = perhaps
+
+    @property
+    def kind(self) -> Kind:
+        return classify(self.error)
+
+    def for_people(self) -> str:
+        """Slack's own word, and what to do about it where we know."""
+        advice = _PERMANENT.get(self.error, "")
+        if self.error == "missing_scope" and self.needed:
+            advice = f"grant the bot the scope {self.needed}, and install the app again"
+        return f"{self}: {advice}" if advice else str(self)
+
+
+class _LostError(Exception):
+    """No answer of Slack's. `perhaps_done`: the request may have reached it."""
+
+    def __init__(self, what: str, *, perhaps: bool) -> None:
+        super().__init__(what)
+        self.perhaps_done = perhaps
+
+
+class _BlindError(Exception):
+    """We cannot find out whether a message is there, and must not post it before `LOOKS` is used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A message of ours that is there already."""
+
+    channel: str
+    ts: str
+    payload: Mapping[str, Any]
+
+
+class SlackNotifier:
+    """One channel of one workspace, over a session that the workspace's channels share.
+
+    `channel` is a name (`#ops`) or an ID. `mentions` are added to the open card and to broadcast replies;
+    ValueError if one is not a mention. Without a token it runs dry. `timeout` bounds each call, in seconds.
+
+    Needs the scopes chat:write and channels:history (groups:history in private channels). With channels:join
+    it joins a public channel by itself; with channels:read (groups:read) it finds the ID of a channel's name.
+    """
+
+    def __init__(
+        self,
+        token: str | None,
+        channel: str,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        base_url: str = "https://slack.com/api/",
+        mentions: Sequence[str] = (),
+        timeout: float = 10.0,
+    ) -> None:
+        self.dry: str | None = None if token else "slack_bot_token"
+        self._token = token or ""
+        self.channel = channel
+        self.timeout = timeout
+        self.renderer = Renderer(mentions)
+        self.channel_id = channel if _ID.fullmatch(channel) else ""
+        #: The card's delivery → its ts, so that a reminder need not search for it.
+        self.cards: OrderedDict[str, str] = OrderedDict()
+        # The SDK's own logger would write messages and headers at level NOTSET as if it were DEBUG.
+        quiet = logging.getLogger("alertbot.notifiers.slack.sdk")
+        quiet.setLevel(logging.WARNING)
+        self._client = AsyncWebClient(token=token, base_url=base_url, session=session, retry_handlers=[], logger=quiet)
+        # The SDK takes a proxy from the environment and ignores NO_PROXY; a session's trust_env heeds both.
+        self._client.proxy = None
+
+    async def deliver(self, job: Job) -> Result:
+        """See `Notifier`. A card that was deleted is posted anew, at most once an attempt."""
+        if self.dry is not None:
+            return DryRun(f"{self.channel}: {self.renderer.summary(job)}")
+        result = await _Attempt(self, job).run()
+        if isinstance(result, Retry | Failed) and self._token in result.error:
+            # A proxy that repeats the request in its error page.
+            return replace(result, error=result.error.replace(self._token, "[redacted]"))
+        return result
+
+    async def close(self) -> None:
+        """The session is the workspace's: whoever made it closes it."""
+
+    def remember(self, card: str, ts: str) -> None:
+        """Where a delivery's card is."""
+        self.cards[card] = ts
+        self.cards.move_to_end(card)
+        while len(self.cards) > REMEMBERED:
+            self.cards.popitem(last=False)
+
+    async def call(self, method: str, args: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+        """One request. Raises `_RefusedError` or `_LostError`; arguments that are None are left out."""
+        given = {k: v for k, v in args.items() if v is not None}
+        reading = method in ("conversations.history", "conversations.replies", "conversations.list")
+        try:
+            # With a session of ours the SDK ignores its own timeout.
+            async with asyncio.timeout(min(self.timeout, seconds)):
+                if reading:
+                    answer = await self._client.api_call(method, http_verb="GET", params=given)
+                else:
+                    answer = await self._client.api_call(method, json=given)
+        except SlackApiError as e:
+            raise _refusal(method, e) from None
+        except aiohttp.ClientConnectorError as e:
+            raise _LostError(f"Slack's {method}: no connection ({type(e).__name__})", perhaps=False) from None
+        except TimeoutError:
+            raise _LostError(f"Slack's {method}: no answer in time", perhaps=True) from None
+        except (aiohttp.ClientError, OSError) as e:
+            raise _LostError(f"Slack's {method}: connection lost ({type(e).__name__})", perhaps=True) from None
+        except (AttributeError, LookupError, ValueError) as e:
+            # The SDK on an answer that is no JSON object, or not in the encoding it claims.
+            raise _LostError(f"Slack's {method}: not an answer of Slack's ({type(e).__name__})", perhaps=True) from None
+        return answer.data if isinstance(answer.data, dict) else {}
+
+
+def _refusal(method: str, error: SlackApiError) -> Exception:
+    """The SDK's error as ours. Without Slack's JSON it is some proxy's, and may have come after the deed."""
+    response = error.response
+    data = getattr(response, "data", None)
+    status = getattr(response, "status_code", 0) or getattr(response, "status", 0)
+    after = _retry_after(getattr(response, "headers", {}))
+    word = data.get("error") if isinstance(data, dict) else None
+    if not isinstance(word, str) or not word:
+        if status == 429:
+            return _RefusedError(method, "ratelimited", after=after, perhaps=False)
+        return _LostError(f"Slack's {method}: HTTP {status} without Slack's answer", perhaps=True)
+    needed = data.get("needed") if isinstance(data, dict) else None
+    return _RefusedError(
+        method,
+        render.cut(render.one_line(word), 100),
+        needed=render.cut(render.one_line(needed), 100) if isinstance(needed, str) else "",
+        after=after,
+        perhaps=word in _PERHAPS_DONE,
+    )
+
+
+def _retry_after(headers: Any) -> timedelta | None:
+    """Retry-After in seconds, as Slack sends it."""
+    value = str(headers.get("Retry-After", "")) if headers else ""
+    return timedelta(seconds=min(int(value), 3600)) if value.isascii() and value.isdigit() else None
+
+
+class _Attempt:
+    """One attempt at one job: what was achieved is in `remote`, also where it fails half way."""
+
+    def __init__(self, notifier: SlackNotifier, job: Job) -> None:
+        self.notifier = notifier
+        self.job = job
+        self.remote = dict(job.delivery.remote)
+        self.channel = self.remote.get("channel") or notifier.channel_id
+        #: Something may be there that we do not know of.
+        self.uncertain = job.delivery.uncertain
+        self.blind = False
+        self._until = asyncio.get_running_loop().time() + ATTEMPT_SECONDS
+
+    async def run(self) -> Result:
+        """Brings the channel up to date, and says how far it got."""
+        try:
+            if self.job.action is Action.REMIND:
+                await self._remind()
+            else:
+                await self._show()
+        except _RefusedError as e:
+            return self._refused(e)
+        except _LostError as e:
+            uncertain = self.uncertain or e.perhaps_done
+            # Later on the outbox waits for longer than that by itself.
+            after = SETTLE if e.perhaps_done and self.job.delivery.attempts < 3 else None
+            return Retry(str(e), after=after, uncertain=uncertain, remote=self.remote)
+        except _BlindError as e:
+            return Retry(str(e), uncertain=True, remote=self.remote)
+        return Sent(self.remote, f"{self.remote['channel']}/{self.remote['ts']}" if "ts" in self.remote else "")
+
+    def _refused(self, e: _RefusedError) -> Result:
+        if e.kind in (Kind.LATER, Kind.CARD_GONE):
+            return Retry(e.for_people(), after=e.after, uncertain=self.uncertain or e.perhaps_done, remote=self.remote)
+        if self.remote.get("ts") != self.job.delivery.remote.get("ts"):
+            # A failure keeps nothing: first remember the card that is there now.
+            return Retry(e.for_people(), uncertain=self.uncertain, remote=self.remote)
+        return Failed(e.for_people())
+
+    # The card.
+
+    async def _show(self) -> None:
+        job = self.job
+        ts = self.remote.get("ts")
+        fresh = ts is None
+        if ts is not None:
+            fresh = await self._update_or_replace(ts)
+        else:
+            found = await self._find_card() if self.uncertain else None
+            if found is not None:
+                self._keep(found.channel, found.ts)
+                await self._update(found.ts)
+            elif job.delivery.want.level.status is not IncidentStatus.RESOLVED:
+                await self._post_card()
+            else:
+                return  # it opened and closed with nobody told: there is nothing to take back
+        if not fresh:
+            await self._tell_news()
+        self._told()
+
+    async def _update_or_replace(self, ts: str) -> bool:
+        """Edits the card, or where that cannot be done any more posts another. Whether it is another."""
+        try:
+            await self._update(ts)
+        except _RefusedError as e:
+            if e.kind is not Kind.CARD_GONE:
+                raise
+            log.warning("a card cannot be edited, and is replaced: %s", e.error, extra={"incident": self._incident})
+            found = await self._find_card(newer_than=ts) if self.uncertain else None
+            if found is None:
+                await self._post_card()
+                return True
+            self._keep(found.channel, found.ts)
+            await self._update(found.ts)
+        return False
+
+    async def _update(self, ts: str) -> None:
+        card = self.notifier.renderer.card(self.job)
+        await self._send("chat.update", {"channel": self.channel, "ts": ts}, card, self._metadata(CARD))
+        self.notifier.remember(self._card, ts)
+
+    async def _post_card(self) -> None:
+        card = self.notifier.renderer.card(self.job, second=self.blind)
+        answer = await self._post({}, card, self._metadata(CARD))
+        self._keep(str(answer.get("channel") or self.channel), str(answer.get("ts") or ""))
+
+    def _keep(self, channel: str, ts: str) -> None:
+        self.channel = self.remote["channel"] = channel
+        self.remote["ts"] = ts
+        if not self.notifier.channel_id:
+            self.notifier.channel_id = channel
+        self.notifier.remember(self._card, ts)
+
+    # The thread.
+
+    async def _tell_news(self) -> None:
+        """What changed since the destination was last up to date, as one reply."""
+        job = self.job
+        revision = job.delivery.want.level.revision
+        if int(self.remote.get("thread_revision", "-1")) >= revision:
+            return
+        told_until = _time(self.remote.get("news_until"))
+        for there in await self._said(NEWS) if self.uncertain else ():
+            if there.payload.get("revision") == revision:
+                return
+            # An earlier reply whose arrival we were not told of: what it says is not said again.
+            told_until = max(filter(None, (told_until, _time(there.payload.get("until")))), default=None)
+        entries = [e for e in job.news if told_until is None or e.at > told_until]
+        reply = self.notifier.renderer.news(job, entries)
+        if reply is None:
+            return
+        metadata = self._metadata(NEWS, revision=revision, until=job.delivery.want.at.isoformat())
+        try:
+            await self._reply(self.remote["ts"], reply, metadata)
+        except _RefusedError as e:
+            if e.kind is not Kind.THREAD:
+                raise
+            # The card is right. What people must see now goes into the channel; the details are on the page.
+            log.warning("no reply in the card's thread: %s", e.error, extra={"incident": self._incident})
+            if reply.broadcast:
+                await self._post({}, reply, metadata)
+
+    def _told(self) -> None:
+        want = self.job.delivery.want
+        self.remote["thread_revision"] = str(want.level.revision)
+        self.remote["news_until"] = want.at.isoformat()
+
+    async def _remind(self) -> None:
+        """A reply to the card that the channel sees too; where no card is found, a message by itself."""
+        number = self.job.delivery.want.level.revision
+        card = self.notifier.cards.get(self._card) or self.remote.get("ts") or ""
+        if not card or not self.channel:
+            found = await self._find_card(of_reminder=True)
+            card = found.ts if found is not None else ""
+            self.channel = found.channel if found is not None else self.channel
+        if card:
+            self.remote.update(channel=self.channel, ts=card)
+        if self.uncertain:
+            there = await self._said(REMIND)
+            if any(message.payload.get("revision") == number for message in there):
+                return
+        message = self.notifier.renderer.reminder(self.job)
+        metadata = self._metadata(REMIND, revision=number)
+        try:
+            if card:
+                await self._reply(card, message, metadata)
+                return
+        except _RefusedError as e:
+            if e.kind is not Kind.THREAD:
+                raise
+            self.notifier.cards.pop(self._card, None)
+            self.remote.pop("ts", None)
+        await self._post({}, message, metadata)
+
+    async def _reply(self, ts: str, message: Message, metadata: Mapping[str, Any]) -> None:
+        await self._post({"thread_ts": ts, "reply_broadcast": message.broadcast or None}, message, metadata)
+
+    # Looking for what may be there.
+
+    async def _find_card(self, *, newer_than: str = "", of_reminder: bool = False) -> _Found | None:
+        """The newest card of this delivery that is there; for a reminder, the card that it belongs to."""
+        wanted = {"delivery": _short(self._card)}
+        known_since = None if of_reminder else self.job.delivery.created_at
+        since = known_since or self.job.incident.created_at
+        try:
+            there = await self._look("conversations.history", {"oldest": newer_than or _ts(since - SKEW)}, CARD, wanted)
+        except _BlindError:
+            if not of_reminder:
+                raise
+            return None  # a reminder need not hang in a thread
+        there = [message for message in there if _order(message.ts) > _order(newer_than)]
+        return max(there, key=lambda message: _order(message.ts), default=None)
+
+    async def _said(self, kind: str) -> list[_Found]:
+        """Replies of this delivery since its last success; the thread's, or else those in the channel."""
+        delivery = self.job.delivery
+        oldest = _ts((delivery.sent_at or delivery.created_at or self.job.incident.created_at) - SKEW)
+        found: list[_Found] = []
+        if "ts" in self.remote:
+            args = {"ts": self.remote["ts"], "oldest": oldest}
+            found = await self._look("conversations.replies", args, kind, self._mine)
+        return found or await self._look("conversations.history", {"oldest": oldest}, kind, self._mine)
+
+    async def _look(self, method: str, args: Mapping[str, Any], kind: str, wanted: Mapping[str, Any]) -> list[_Found]:
+        """Our messages of a kind. Where we may not look at all: `_BlindError`, and after `LOOKS` none."""
+        expected = {"incident": self._incident, "kind": kind, **wanted}
+        found: list[_Found] = []
+        try:
+            self.channel = self.channel or await self._resolve()
+            async for message in self._pages(method, {"channel": self.channel, **args}):
+                metadata = message.get("metadata") or {}
+                payload = metadata.get("event_payload") or {}
+                ours = metadata.get("event_type") == EVENT_TYPE
+                if ours and all(payload.get(k) == v for k, v in expected.items()):
+                    found.append(_Found(self.channel, str(message.get("ts")), payload))
+        except _RefusedError as e:
+            if e.kind is Kind.LATER and e.error in KNOWN:
+                raise
+            if method == "conversations.replies" and e.kind in (Kind.THREAD, Kind.CARD_GONE):
+                return []
+            if self.job.delivery.attempts < LOOKS:
+                raise _BlindError(f"not known whether it arrived, so not posted again: {e.for_people()}") from None
+            log.warning("posted without having looked: %s", e, extra={"incident": self._incident})
+            self.blind = True
+        return found
+
+    async def _pages(self, method: str, args: Mapping[str, Any]) -> AsyncIterator[Mapping[str, Any]]:
+        """All messages of a history or thread, page by page."""
+        cursor: str | None = None
+        for _ in range(PAGES):
+            answer = await self._call(method, {**args, "include_all_metadata": True, "limit": PAGE, "cursor": cursor})
+            for message in answer.get("messages") or ():
+                yield message
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or None
+            if cursor is None:
+                return
+        raise _RefusedError(method, "too_many_messages_to_look_through", after=None, perhaps=False)
+
+    async def _resolve(self) -> str:
+        """The ID of a channel that is given by name: history, replies and updates take nothing else."""
+        if self.notifier.channel_id:
+            return self.notifier.channel_id
+        name = self.notifier.channel.removeprefix("#")
+        try:
+            found = await self._listed(name, "public_channel,private_channel")
+        except _RefusedError as e:
+            if e.error != "missing_scope":
+                raise
+            found = await self._listed(name, "public_channel")
+        self.notifier.channel_id = found
+        return found
+
+    async def _listed(self, name: str, types: str) -> str:
+        cursor: str | None = None
+        for _ in range(PAGES):
+            args = {"types": types, "exclude_archived": True, "limit": 1000, "cursor": cursor}
+            answer = await self._call("conversations.list", args)
+            for channel in answer.get("channels") or ():
+                if name in (channel.get("name"), channel.get("name_normalized")):
+                    return str(channel["id"])
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor") or None
+            if cursor is None:
+                break
+        raise _RefusedError("conversations.list", "channel_not_found", after=None, perhaps=False)
+
+    # Sending.
+
+    @property
+    def _incident(self) -> str:
+        return self.job.incident.id
+
+    @property
+    def _card(self) -> str:
+        """The delivery whose card it is: this one, or for a reminder the one that it reminds of."""
+        want = self.job.delivery.want
+        return delivery_id(want.incident, want.receiver, want.integration, want.to, "incident")
+
+    @property
+    def _mine(self) -> dict[str, Any]:
+        return {"delivery": _short(self.job.delivery.id)}
+
+    def _metadata(self, kind: str, **more: Any) -> dict[str, Any]:
+        """By what a message is found again. Everybody in the workspace can read it: no label stands in it."""
+        payload = {"incident": self._incident, **self._mine, "kind": kind, **more}
+        return {"event_type": EVENT_TYPE, "event_payload": payload}
+
+    async def _post(self, target: Mapping[str, Any], message: Message, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Posts; where the bot is not in a public channel, joins it first, if it may."""
+        to = {
+            "channel": self.channel or self.notifier.channel,
+            "unfurl_links": False,
+            "unfurl_media": False,
+            **target,
+        }
+        to["mrkdwn"] = False  # of the fallback text; blocks say it for themselves
+        try:
+            return await self._send("chat.postMessage", to, message, metadata)
+        except _RefusedError as e:
+            if e.error != "not_in_channel":
+                raise
+            refused = e
+        try:
+            self.channel = self.channel or await self._resolve()
+            await self._call("conversations.join", {"channel": self.channel})
+        except _RefusedError as e:
+            raise (e if e.kind is Kind.LATER and e.error in KNOWN else refused) from None
+        return await self._send("chat.postMessage", {**to, "channel": self.channel}, message, metadata)
+
+    async def _send(
+        self, method: str, target: Mapping[str, Any], message: Message, metadata: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Sends a message; one that Slack will not take for what it holds is sent again as mere text, once.
+
+        On update `parse` is "client" unless it is given, and text without blocks takes the blocks away: that
+        is wanted of mere text, and of nothing else.
+        """
+        body: dict[str, Any] = {"text": message.text, "blocks": list(message.blocks), "metadata": metadata}
+        spoiled: set[Kind] = set()
+        while True:
+            try:
+                return await self._call(method, {**target, **body, "parse": "none", "link_names": False})
+            except _RefusedError as e:
+                if e.kind not in (Kind.CONTENT, Kind.METADATA) or e.kind in spoiled:
+                    raise
+                spoiled.add(e.kind)
+                log.error("Slack refuses a message: %s", e.error, extra={"incident": self._incident})
+                if e.kind is Kind.METADATA:
+                    del body["metadata"]
+                else:
+                    body |= {"text": message.plain, "blocks": [] if method == "chat.update" else None}
+
+    async def _call(self, method: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        left = self._until - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise _LostError(f"Slack is slow: not all of it was done in {ATTEMPT_SECONDS:.0f} s", perhaps=False)
+        try:
+            return await self.notifier.call(method, args, seconds=left)
+        except _LostError as e:
+            # Only a post is there twice if it is done twice.
+            raise _LostError(str(e), perhaps=e.perhaps_done and method == "chat.postMessage") from None
+
+
+def _ts(when: datetime) -> str:
+    return f"{when.timestamp():.6f}"
+
+
+def _short(delivery: str) -> str:
+    """A delivery's id in metadata, whose size is limited: a receiver's name may be long."""
+    return delivery if len(delivery) <= 200 else hashlib.sha256(delivery.encode()).hexdigest()
+
+
+def _order(ts: str) -> tuple[int, int]:
+    """By which messages are ordered: `ts` is a string, and a float would lose its last digits."""
+    seconds, _, rest = ts.partition(".")
+    return (int(seconds), int(rest)) if seconds.isdigit() and rest.isdigit() else (0, 0)
+
+
+def _time(text: object) -> datetime | None:
+    """A time that we wrote; None for anything else that stands there."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None

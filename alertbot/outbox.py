@@ -1,0 +1,401 @@
+"""Due delivery → render → notifier → record.
+
+The store says what is due and hands it out under a lease. Each lane (one channel, one routing key) is worked on by
+itself, so that a slow destination delays no other, and within a lane one incident's delivery is in one hand at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from alertbot.clock import Clock
+from alertbot.domain.levels import action_for, shown_after
+from alertbot.domain.model import (
+    Action,
+    Alert,
+    Delivery,
+    DeliveryStatus,
+    Entry,
+    Incident,
+    IncidentStatus,
+    Level,
+    Want,
+)
+from alertbot.domain.policy import Policy
+from alertbot.domain.reasons import Reason
+from alertbot.notifiers.base import DryRun, Failed, Job, Links, Notifier, Result, Retry, Sent
+from alertbot.store.base import Outcome, Parked, Store, StoreError
+
+log = logging.getLogger("alertbot.outbox")
+
+#: Deliveries of one lane at once. Slack takes one post a second a channel; order in PagerDuty is kept by the incident.
+AT_ONCE: Final[Mapping[str, int]] = {
+    "slack": 1,
+    "pagerduty": 4,
+    "email": 2,
+    "sms": 2,
+    "webhook": 4,
+    "log": 32,
+}
+#: Longer than any attempt: a notifier bounds every network call by 10 s, and makes a few.
+ATTEMPT: Final = timedelta(seconds=60)
+LEASE: Final = timedelta(seconds=120)
+FIRST_BACKOFF: Final = timedelta(seconds=1)
+LONGEST_BACKOFF: Final = timedelta(minutes=5)
+#: When a destination that keeps failing is given up for this incident, and shown as parked.
+GIVE_UP_AFTER: Final = timedelta(hours=24)
+#: When the receiver's fallback stands in for destinations that all keep failing.
+FALLBACK_AFTER: Final = timedelta(minutes=5)
+#: Alerts of an incident that a notifier is given. The counts are the incident's own.
+ALERTS_SHOWN: Final = 200
+#: Where a delivery remembers up to when its destination knows the record.
+TOLD_UNTIL: Final = "told_until"
+
+#: A destination: (receiver, integration, to).
+Address = tuple[str, str, str]
+
+
+class Counts(Protocol):
+    """Where deliveries are counted. `waited` is the time from the webhook to the provider's answer."""
+
+    def delivered(self, integration: str, outcome: str, waited: timedelta | None) -> None: ...
+
+
+class Outbox:
+    """See the module's text. `links` makes an incident's links from it and its alerts; `on_kept_failing` is told the
+    incident and the receiver whose destinations all keep failing, before that is recorded, and possibly again."""
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        notifiers: Mapping[Address, Notifier],
+        clock: Clock,
+        links: Callable[[Incident, Sequence[Alert]], Links],
+        on_kept_failing: Callable[[str, str], Awaitable[None]],
+        counts: Counts | None = None,
+    ) -> None:
+        self.store = store
+        self.policy = policy
+        self.notifiers = notifiers
+        self.clock = clock
+        self.links = links
+        self.on_kept_failing = on_kept_failing
+        self.counts = counts
+        self._signal = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._working: dict[str, set[asyncio.Task[None]]] = {}
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._signal.set()
+
+    async def start(self) -> None:
+        """Works in the background until `stop`."""
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name="outbox")
+
+    async def stop(self) -> None:
+        """Takes nothing new, and waits for what is under way: each attempt is bounded in time."""
+        self._stopping = True
+        self._signal.set()
+        if self._task is not None:
+            await self._task
+            self._task = None
+        under_way = [t for tasks in self._working.values() for t in tasks]
+        if under_way:
+            await asyncio.wait(under_way)
+
+    async def _run(self) -> None:
+        delay = 0.1
+        while not self._stopping:
+            self._signal.clear()
+            try:
+                started = await self.claim_due()
+                next_at = await self.store.next_delivery()
+                delay = 0.1
+            except StoreError as e:
+                log.error("the store is away: nothing is delivered until it is back", extra={"error": str(e)})
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+                continue
+            if not started:
+                # What is due but could not be started waits for a place in its lane, and that wakes this loop.
+                now = self.clock.now()
+                until = next_at if next_at is None or next_at > now else now + timedelta(seconds=1)
+                await self.clock.wait(self._signal, until)
+
+    async def claim_due(self) -> int:
+        """Claims what is due in each lane that has room, and starts on it. Returns how many."""
+        now = self.clock.now()
+        started = 0
+        for lane in await self.store.lanes(now):
+            busy = self._working.setdefault(lane, set())
+            room = AT_ONCE.get(lane.partition(":")[0], 1) - len(busy)
+            if room <= 0:
+                continue
+            for delivery in await self.store.claim(lane, now, secrets.token_hex(8), LEASE, room):
+                task = asyncio.create_task(self._work(delivery))
+                busy.add(task)
+                task.add_done_callback(busy.discard)
+                task.add_done_callback(lambda _: self._signal.set())
+                started += 1
+        return started
+
+    async def drain(self) -> None:
+        """Delivers until nothing is due: for a run without a loop of its own."""
+        while await self.claim_due():
+            while under_way := [t for tasks in self._working.values() for t in tasks]:
+                await asyncio.wait(under_way)
+
+    async def _work(self, delivery: Delivery) -> None:
+        try:
+            await self.deliver(delivery)
+        except StoreError as e:
+            # The lease runs out, and the attempt is made again as one whose outcome is not known.
+            log.error("an outcome could not be recorded", extra={**_about(delivery), "error": str(e)})
+        except Exception:  # a defect in one delivery must not end the outbox; its lease runs out and it is tried again
+            log.exception("a delivery failed in a way that nobody foresaw", extra=_about(delivery))
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """One attempt: what to tell, telling it, and writing down how it went."""
+        want = delivery.want
+        incident = await self.store.incident(want.incident)
+        action = action_for(delivery)
+        if incident is None or action is None or self._stale(incident, delivery):
+            await self._record(self._nothing(delivery))
+            return
+        notifier = self.notifiers.get((want.receiver, want.integration, want.to))
+        if notifier is None:
+            await self._failed(delivery, action, Failed("this destination is no longer in the config"))
+            return
+        job = await self._job(delivery, action, incident)
+        result = await self._attempt(notifier, job)
+        now = self.clock.now()
+        waited = now - want.cause.at if want.cause is not None else None
+        if self.counts is not None:
+            self.counts.delivered(want.integration, _word(result), waited if isinstance(result, Sent) else None)
+        match result:
+            case Sent() | DryRun():
+                await self._record(self._done(delivery, action, result, now))
+            case Retry():
+                await self._retry(delivery, action, result, now)
+            case Failed():
+                await self._failed(delivery, action, result)
+
+    def _stale(self, incident: Incident, delivery: Delivery) -> bool:
+        """A reminder of what is no longer open, or is acknowledged by now."""
+        return delivery.want.kind == "remind" and incident.status is not IncidentStatus.OPEN
+
+    async def _job(self, delivery: Delivery, action: Action, incident: Incident) -> Job:
+        alerts = await self.store.members(incident.id, ALERTS_SHOWN)
+        told_until = delivery.remote.get(TOLD_UNTIL)
+        since = datetime.fromisoformat(told_until) if told_until else None
+        page = await self.store.entries(incident=incident.id, since=since, limit=200)
+        return Job(
+            delivery=delivery,
+            action=action,
+            incident=incident,
+            alerts=alerts,
+            news=[e for e in page.entries if e.at <= delivery.want.at and e.kind != "delivery"],
+            links=self.links(incident, alerts),
+            severities=[s.name for s in self.policy.severities],
+            now=self.clock.now(),
+        )
+
+    async def _attempt(self, notifier: Notifier, job: Job) -> Result:
+        try:
+            async with asyncio.timeout(ATTEMPT.total_seconds()):
+                return await notifier.deliver(job)
+        except TimeoutError:
+            return Retry(f"no answer within {ATTEMPT.total_seconds():.0f} s", uncertain=True)
+        except Exception as e:  # a notifier's defect is that destination's failure, and is retried and seen as one
+            log.exception("a notifier raised", extra=_about(job.delivery))
+            return Retry(f"defect in the notifier: {type(e).__name__}", uncertain=True)
+
+    async def _record(self, outcome: Outcome) -> None:
+        if not await self.store.record(outcome):
+            log.warning("an outcome came after its lease had been taken over", extra={"delivery": outcome.id})
+
+    def _nothing(self, delivery: Delivery) -> Outcome:
+        told = delivery.shown.status is not None
+        return _outcome(
+            delivery,
+            self.clock.now(),
+            status=DeliveryStatus.SENT if told else DeliveryStatus.FOLDED,
+            shown=shown_after(delivery, None),
+        )
+
+    def _done(self, delivery: Delivery, action: Action, result: Sent | DryRun, now: datetime) -> Outcome:
+        dry = isinstance(result, DryRun)
+        remote = dict(delivery.remote) if isinstance(result, DryRun) else dict(result.remote)
+        remote[TOLD_UNTIL] = delivery.want.at.isoformat()
+        if isinstance(result, DryRun):
+            log.info("dry run: %s", result.text, extra=_about(delivery))
+        return _outcome(
+            delivery,
+            now,
+            status=DeliveryStatus.DRY_RUN if dry else DeliveryStatus.SENT,
+            shown=shown_after(delivery, action),
+            remote=remote,
+            remote_id="" if isinstance(result, DryRun) else result.remote_id or delivery.remote_id,
+            sent_at=now,
+            entries=[_entry(delivery, action, now, Reason.DRY_RUN if dry else Reason.SENT)],
+        )
+
+    async def _retry(self, delivery: Delivery, action: Action, result: Retry, now: datetime) -> None:
+        since = delivery.failing_since or now
+        if now - since >= GIVE_UP_AFTER:
+            await self._failed(delivery, action, Failed(f"given up after 24 hours: {result.error}"))
+            return
+        next_at = now + (result.after if result.after is not None else backoff(delivery.id, delivery.attempts))
+        entries = []
+        if result.error != delivery.last_error:
+            entries = [_entry(delivery, action, now, Reason.RETRYING, result.error, next_at)]
+            log.warning("a delivery failed: %s", result.error, extra=_about(delivery))
+        outcome = _outcome(
+            delivery,
+            now,
+            status=DeliveryStatus.RETRYING,
+            attempts=delivery.attempts + 1,
+            next_at=next_at,
+            uncertain=result.uncertain or delivery.uncertain,
+            last_error=result.error,
+            failing_since=since,
+            entries=entries,
+            remote=delivery.remote if result.remote is None else {**delivery.remote, **result.remote},
+        )
+        await self._ask_fallback(outcome, delivery.want, now)
+        await self._record(outcome)
+
+    async def _failed(self, delivery: Delivery, action: Action, result: Failed) -> None:
+        now = self.clock.now()
+        log.error("a delivery is parked: %s", result.error, extra=_about(delivery))
+        outcome = _outcome(
+            delivery,
+            now,
+            status=DeliveryStatus.PARKED,
+            attempts=delivery.attempts + 1,
+            last_error=result.error,
+            failing_since=delivery.failing_since or now,
+            entries=[_entry(delivery, action, now, Reason.PARKED, result.error)],
+            parked=[Parked(f"d-{delivery.id}", now, "delivery", delivery.id, delivery.want.to, result.error)],
+        )
+        await self._ask_fallback(outcome, delivery.want, now)
+        await self._record(outcome)
+
+    async def _ask_fallback(self, outcome: Outcome, want: Want, now: datetime) -> None:
+        """Once all of a receiver's integrations are parked, or failed for long enough, that is news for the engine."""
+        receiver = self.policy.receivers.get(want.receiver)
+        if receiver is None or receiver.fallback is None or want.kind != "incident":
+            return
+        if not _hopeless(outcome.status, outcome.failing_since, now):
+            return
+        others = [
+            d
+            for d in await self.store.deliveries(want.incident)
+            if d.want.receiver == want.receiver and d.want.kind == "incident" and d.id != outcome.id
+        ]
+        if all(_hopeless(d.status, d.failing_since, now) for d in others):
+            await self.on_kept_failing(want.incident, want.receiver)
+
+
+def backoff(delivery: str, attempts: int) -> timedelta:
+    """1 s, 2 s, 4 s … 5 min, less up to a quarter that differs by delivery, so that not all come back at once."""
+    full = min(FIRST_BACKOFF * (1 << min(attempts, 16)), LONGEST_BACKOFF)
+    spread = hashlib.sha256(f"{delivery}\n{attempts}".encode()).digest()[0] / 255
+    return full * (1 - spread / 4)
+
+
+def _hopeless(status: DeliveryStatus, failing_since: datetime | None, now: datetime) -> bool:
+    if status is DeliveryStatus.PARKED:
+        return True
+    return status is DeliveryStatus.RETRYING and failing_since is not None and now - failing_since >= FALLBACK_AFTER
+
+
+def _about(delivery: Delivery) -> dict[str, str]:
+    """What every log line about a delivery says of it."""
+    want = delivery.want
+    return {
+        "incident": want.incident,
+        "trace_id": want.cause.trace_id if want.cause else "",
+        "receiver": want.receiver,
+        "integration": want.integration,
+        "to": want.to,
+        "reason": want.reason.value,
+    }
+
+
+def _word(result: Result) -> str:
+    match result:
+        case Sent():
+            return "sent"
+        case DryRun():
+            return "dry_run"
+        case Retry():
+            return "retried"
+        case Failed():
+            return "parked"
+
+
+def _entry(
+    delivery: Delivery,
+    action: Action,
+    at: datetime,
+    reason: Reason,
+    error: str = "",
+    until: datetime | None = None,
+) -> Entry:
+    want = delivery.want
+    details = {
+        "integration": want.integration,
+        "to": want.to,
+        "action": action.value,
+        "receiver": want.receiver,
+    }
+    if error:
+        details["error"] = error
+    return Entry(at, "delivery", reason, want.incident, until=until, details=details)
+
+
+def _outcome(
+    delivery: Delivery,
+    at: datetime,
+    *,
+    status: DeliveryStatus,
+    shown: Level | None = None,
+    attempts: int = 0,
+    next_at: datetime | None = None,
+    uncertain: bool = False,
+    remote: Mapping[str, str] | None = None,
+    remote_id: str | None = None,
+    last_error: str = "",
+    sent_at: datetime | None = None,
+    failing_since: datetime | None = None,
+    entries: Sequence[Entry] = (),
+    parked: Sequence[Parked] = (),
+) -> Outcome:
+    return Outcome(
+        id=delivery.id,
+        lease=delivery.lease,
+        at=at,
+        status=status,
+        shown=delivery.shown if shown is None else shown,
+        attempts=attempts,
+        next_at=next_at,
+        uncertain=uncertain,
+        remote=delivery.remote if remote is None else remote,
+        remote_id=delivery.remote_id if remote_id is None else remote_id,
+        last_error=last_error,
+        sent_at=sent_at or delivery.sent_at,
+        failing_since=failing_since,
+        entries=entries,
+        parked=parked,
+    )

@@ -1,0 +1,30 @@
+"""Everything durable, behind the narrow interface in `base`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from alertbot.store.base import Store
+
+
+def open_store(url: str, *, readonly: bool = False) -> Store:
+    """The store that a URL names, not opened yet.
+
+    `sqlite:///file.db` is relative to the working directory, `sqlite:////var/lib/alertbot.db` absolute;
+    `memory:` lives and dies with the process. `readonly` looks into a file beside the bot that serves it.
+    Raises ValueError for a URL that names no store.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme == "memory":
+        from alertbot.store.memory import MemoryStore
+
+        return MemoryStore()
+    if scheme == "sqlite":
+        from alertbot.store.sqlite import SqliteStore
+
+        prefix, path = "sqlite:///", unquote(url[len("sqlite:///") :])
+        if not url.startswith(prefix) or not path or path.startswith(":"):
+            raise ValueError(f"store.url {url!r}: expected sqlite:///FILE, or sqlite:////ABSOLUTE/FILE")
+        return SqliteStore(Path(path), readonly=readonly)
+    raise ValueError(f"store.url {url!r}: no store of this kind; expected sqlite:///FILE")

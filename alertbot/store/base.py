@@ -1,0 +1,305 @@
+"""The store: the narrow interface behind which everything durable lives.
+
+One contract suite (`tests/store`) runs over all back ends. Nothing above this package knows which one it is.
+
+The shape of the work: `append` makes raw events durable before a sender is answered. The engine takes them in
+order, `load`s what the decision needs and `commit`s what was decided, in one transaction with the mark that
+the event is done. The outbox `claim`s deliveries that are due and `record`s their outcome. A claim is a
+lease: when its time has passed another worker may take the delivery, and the late one's `record` is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from alertbot.domain.events import RawEvent, StoredEvent
+from alertbot.domain.model import Alert, Delivery, DeliveryStatus, Entry, Incident, Level, Want
+
+
+class StoreError(Exception):
+    """The store could not do it. Nothing of the call took effect."""
+
+
+class StoreUnavailable(StoreError):  # a state, and what the answer 503 says
+    """The store is away, full or locked: the same call may succeed later."""
+
+
+class StoreUnusable(StoreError):  # as above
+    """The file or server is damaged, foreign or of a newer version: a person has to look at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A firing alert on the source side of an inhibition relation."""
+
+    identity: str
+    starts_at: datetime
+    two_sided: bool
+    """It matches the target side of the rule too."""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What to load. Everything not named stays away."""
+
+    identities: frozenset[str] = frozenset()
+    """Current alerts of these identities."""
+    incident_keys: frozenset[str] = frozenset()
+    """The newest incident of each of these group keys."""
+    incidents: frozenset[str] = frozenset()
+    """Incidents by id."""
+    members: frozenset[str] = frozenset()
+    """All unsettled alerts of these incidents (and the incidents themselves)."""
+    relations: frozenset[str] = frozenset()
+    """Firing sources of these inhibition relations: at most `SOURCES_LOADED` a side, the earliest first."""
+    waiting: frozenset[str] = frozenset()
+    """Incidents with an alert that is held under one of these relations."""
+    labels: Mapping[str, str] | None = None
+    """Incidents that are open or acknowledged and have a firing alert with all of these labels (none: "")."""
+
+
+#: How many sources of a relation are loaded on each side. A decision needs one that holds; more are only
+#: named.
+SOURCES_LOADED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The answer to `Keys`. What does not exist is absent."""
+
+    alerts: Sequence[Alert] = ()
+    """Everything named by `identities` and `members`, each alert once, by (incident, identity)."""
+    incidents: Sequence[Incident] = ()
+    """Everything named by `incident_keys`, `incidents`, `members` and `labels`, each once, by id."""
+    relations: Mapping[str, Sequence[Source]] = field(default_factory=dict)
+    waiting: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Relation to incident ids."""
+    labelled: Sequence[str] = ()
+    """Ids of the incidents named by `labels`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Something that could not be read or delivered, kept for a person.
+
+    `kind` is "alert" (a part of a body), "event" (a whole stored event) or "delivery".
+    `ref` is the event's seq or the delivery's id.
+    """
+
+    id: str
+    at: datetime
+    kind: str
+    ref: str
+    where: str
+    error: str
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one transaction writes. Order within a list is kept."""
+
+    done: Sequence[int] = ()
+    """Seqs of events that are decided."""
+    alerts: Sequence[Alert] = ()
+    """Upserts by (incident, identity)."""
+    incidents: Sequence[Incident] = ()
+    """Upserts by id; the newest incident of a key is the one whose first write was the last."""
+    wants: Sequence[Want] = ()
+    """Upserts by id: a new want makes the delivery due at `want.at` unless it is backing off or held by a
+    worker. One of an older revision is passed over; one of the same level only changes lane and rank.
+    """
+    entries: Sequence[Entry] = ()
+    parked: Sequence[Parked] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt at a delivery came to.
+
+    `shown` is what the destination shows now (unchanged where the attempt failed). `next_at` is the time of
+    the next attempt, None where there is nothing left to do. `uncertain`: the provider may have taken it
+    without telling us.
+    """
+
+    id: str
+    lease: str
+    at: datetime
+    status: DeliveryStatus
+    shown: Level
+    attempts: int
+    next_at: datetime | None
+    uncertain: bool
+    remote: Mapping[str, str]
+    remote_id: str
+    last_error: str
+    sent_at: datetime | None
+    failing_since: datetime | None = None
+    entries: Sequence[Entry] = ()
+    parked: Sequence[Parked] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A slice of a list and the cursor of the next one, None at the end."""
+
+    incidents: Sequence[Incident]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """A slice of the record and the cursor of the next one, None at the end."""
+
+    entries: Sequence[Entry]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Sizes for the metrics."""
+
+    undecided: int
+    due_deliveries: int
+    parked: int
+    open_incidents: int
+
+
+class Store(Protocol):
+    """See the module's text. Every method raises `StoreUnavailable` when it can't be done now."""
+
+    async def open(self) -> None:
+        """Connects, migrates the schema; raises `StoreUnusable` rather than replace what it does not know."""
+
+    async def close(self) -> None:
+        """Finishes what was begun and lets go. Idempotent."""
+
+    # The record of events.
+    async def append(self, events: Sequence[RawEvent]) -> Sequence[int]:
+        """Makes events durable; returns their seqs, ascending. Concurrent calls share one commit."""
+
+    async def undecided(self, limit: int) -> Sequence[StoredEvent]:
+        """Events not done yet, in order of seq. After a crash: what is to be decided first."""
+
+    async def events(self, since: datetime, after: int, limit: int) -> Sequence[StoredEvent]:
+        """The record from a time on, in order, past a seq: for `replay --from-store`."""
+
+    async def event(self, seq: int) -> StoredEvent | None:
+        """One raw event."""
+
+    # Deciding.
+    async def load(self, keys: Keys) -> Loaded:
+        """A consistent view of what is named."""
+
+    async def commit(self, changes: Changes) -> None:
+        """All of it or none."""
+
+    async def due(self, now: datetime, limit: int) -> Sequence[str]:
+        """Ids of incidents whose `wake_at` has come, the earliest first."""
+
+    async def next_wake(self) -> datetime | None:
+        """The earliest `wake_at` of all."""
+
+    async def firing(self, after: tuple[str, str], limit: int) -> Sequence[Alert]:
+        """Unsettled alerts in order of (incident, identity), past a place: for a changed policy."""
+
+    # Delivering.
+    async def lanes(self, now: datetime) -> Sequence[str]:
+        """Lanes with a delivery that is due and not leased; the most urgent first."""
+
+    async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
+        """Takes due deliveries of a lane: most urgent rank first, then the oldest want.
+
+        Each is marked as leased and in flight before this returns; one whose earlier lease ran out with the
+        outcome not recorded comes back `uncertain`.
+        """
+
+    async def record(self, outcome: Outcome) -> bool:
+        """Writes an outcome. False, and nothing written, where the lease is no longer this worker's.
+
+        A want that became newer while the attempt ran is due at once (or at `next_at`, where that is set).
+        """
+
+    async def next_delivery(self) -> datetime | None:
+        """When the next delivery is due or a lease runs out."""
+
+    # Looking.
+    async def incident(self, incident_id: str) -> Incident | None:
+        """One incident."""
+
+    async def incidents(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        severity: str | None = None,
+        since: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """Newest first; `since` compares `created_at`. ValueError for a cursor that is none of ours."""
+
+    async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
+        """An incident's alerts: firing ones first, then by start, newest first."""
+
+    async def deliveries(self, incident_id: str) -> Sequence[Delivery]:
+        """An incident's deliveries in the order in which they were first wanted."""
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        """One delivery."""
+
+    async def entries(
+        self,
+        *,
+        incident: str = "",
+        identity: str = "",
+        since: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 200,
+    ) -> EntryPage:
+        """The record of one incident, or of one alert, oldest first; with `since`, only what is later than
+        that.
+
+        Raises ValueError for a cursor that is none of ours.
+        """
+
+    async def find_alerts(self, labels: Mapping[str, str], limit: int = 100) -> Sequence[Alert]:
+        """Alerts that have all of these labels, current ones, the newest first."""
+
+    async def parked(self, limit: int = 100) -> Sequence[Parked]:
+        """Newest first, each without its `raw`: bodies are large."""
+
+    async def parked_item(self, parked_id: str) -> Parked | None:
+        """One parked thing with its `raw`."""
+
+    async def retry_parked(self, parked_id: str, now: datetime) -> bool:
+        """A delivery becomes due again with a fresh count of attempts, an event undecided again; the item
+        goes.
+
+        False, and nothing changed, where there is no such item or what it refers to is gone.
+
+        For a part of a body ("alert") only the item goes: the caller appends what it mended.
+        """
+
+    async def drop_parked(self, parked_id: str) -> bool:
+        """Forgets it. False where there is none."""
+
+    async def stats(self, now: datetime) -> Stats:
+        """Sizes at a time: what is due then, open or acknowledged, and so on."""
+
+    async def trim(self, before: datetime) -> int:
+        """Forgets what is older than this: done events, resolved incidents with all that hangs on them,
+        settled alerts, entries of no incident, parked events and parts of bodies. Returns how many events,
+        incidents and alerts.
+
+        An event stays while it is undecided or parked, an incident while one of its alerts is unsettled.
+        """
+
+    async def get_meta(self, key: str) -> str | None:
+        """Small facts of our own (the policy's hash)."""
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Writes one."""

@@ -1,0 +1,393 @@
+"""The embedded store: one SQLite file, WAL, `synchronous=FULL`.
+
+Who uses which connection: one thread writes (group commit), one reads for the engine and the outbox, one
+reads for people (a slow page delays no decision), one checkpoints. The file is in `sqlite_file`, the threads
+are in `sqlite_threads`, the statements in `sqlite_rows`; here is what each call does with them.
+"""
+
+# the protocol says what each method does
+# ruff: noqa: S608  # all pieces of SQL are our constants; values are bound
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from alertbot.domain.events import RawEvent, StoredEvent
+from alertbot.domain.model import Alert, Delivery, Incident
+from alertbot.store import codec
+from alertbot.store.base import (
+    Changes,
+    EntryPage,
+    Keys,
+    Loaded,
+    Outcome,
+    Page,
+    Parked,
+    Stats,
+    StoreUnavailable,
+)
+from alertbot.store.rows import claimed, recorded, retried
+from alertbot.store.sqlite_file import SCHEMA, DatabaseFile, first
+from alertbot.store.sqlite_rows import (
+    DELIVERIES,
+    HAS_PIECE,
+    RECORDED,
+    TRIMMED_AT_ONCE,
+    UNDECIDED,
+    ChangesToWrite,
+    RecordToWrite,
+    append,
+    bodies,
+    delivery_of,
+    delivery_row,
+    docs,
+    insert,
+    load,
+    trim_alerts,
+    trim_entries,
+    trim_events,
+    trim_incidents,
+    trim_parked,
+)
+from alertbot.store.sqlite_threads import Checkpointer, EventRow, Reader, Writer
+
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """See `alertbot.store.base.Store`.
+
+    `readonly` opens beside a running bot: nothing is locked, migrated or written. `schema` is the folder of
+    the numbered migrations.
+    """
+
+    def __init__(self, path: str | Path, *, readonly: bool = False, schema: Path = SCHEMA) -> None:
+        self.path = Path(path)
+        self._readonly = readonly
+        self._file = DatabaseFile(self.path, readonly=readonly, schema=schema)
+        self._writer: Writer | None = None
+        self._engine: Reader | None = None
+        self._people: Reader | None = None
+        self._checkpointer: Checkpointer | None = None
+
+    @property
+    def commits(self) -> int:
+        """Transactions since the store was opened."""
+        return 0 if self._writer is None else self._writer.commits
+
+    @property
+    def calls(self) -> int:
+        """Calls that wrote since the store was opened: the work that `commits` carried."""
+        return 0 if self._writer is None else self._writer.jobs
+
+    # Opening and closing.
+
+    async def open(self) -> None:
+        """Raises `StoreUnusable` for a file that is damaged, foreign, newer, or in another alertbot's use."""
+        file = self._file
+        connection = await asyncio.to_thread(file.open)
+        self._engine, self._people = (Reader(file.reading, file.translate) for _ in range(2))
+        if self._readonly:
+            connection.close()
+            return
+        self._checkpointer = Checkpointer(file.connect)
+        self._writer = Writer(file.connect, append, file.translate, self._checkpointer.written)
+        self._checkpointer.start()
+        self._writer.start(connection)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        for part in (self._checkpointer, self._engine, self._people, self._writer):
+            if part is not None:
+                part.close()
+        self._file.unlock()
+
+    async def _write(
+        self,
+        run: Callable[[sqlite3.Connection], T] | None = None,
+        *,
+        events: Sequence[EventRow] = (),
+        size: int = 0,
+    ) -> T:
+        if self._writer is None:
+            raise StoreUnavailable(f"{self.path} is {'opened for reading only' if self._readonly else 'not open'}")
+        result: T = await self._writer.submit(run, events=events, size=size)
+        return result
+
+    async def _read(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        """For the engine and the outbox: by a key, and by an index."""
+        if self._engine is None:
+            raise StoreUnavailable(f"{self.path} is not open")
+        return await self._engine.run(run)
+
+    async def _look(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        """For people: what may have to read much."""
+        if self._people is None:
+            raise StoreUnavailable(f"{self.path} is not open")
+        return await self._people.run(run)
+
+    # The record of events.
+
+    async def append(self, events: Sequence[RawEvent]) -> Sequence[int]:
+        if not events:
+            return []
+        rows = [(codec.us(e.at), e.source, e.trace_id, e.body) for e in events]
+        first: int = await self._write(events=rows, size=sum(len(e.body) for e in events))
+        return range(first, first + len(rows))
+
+    async def undecided(self, limit: int) -> Sequence[StoredEvent]:
+        return await self._read(lambda c: bodies(c, UNDECIDED, (), 0, limit))
+
+    async def events(self, since: datetime, after: int, limit: int) -> Sequence[StoredEvent]:
+        start = codec.us(since)
+
+        def read(c: sqlite3.Connection) -> list[StoredEvent]:
+            past = after
+            if not past:  # past all that is older, by the index; the next calls begin where this one ends
+                oldest = first(c, "SELECT min(seq) FROM events INDEXED BY events_at WHERE at >= ?", (start,))
+                past = (oldest or 1) - 1
+            return bodies(c, RECORDED, (start,), past, limit)
+
+        return await self._look(read)
+
+    async def event(self, seq: int) -> StoredEvent | None:
+        def read(c: sqlite3.Connection) -> StoredEvent | None:
+            sql = "SELECT at, source, body, trace_id FROM events WHERE seq = ?"
+            found = c.execute(sql, (seq,)).fetchone()
+            return None if found is None else StoredEvent(seq, RawEvent(codec.at(found[0]), *found[1:]))
+
+        return await self._look(read)
+
+    # Deciding.
+
+    async def load(self, keys: Keys) -> Loaded:
+        return await self._read(lambda c: load(c, keys))
+
+    async def commit(self, changes: Changes) -> None:
+        write = ChangesToWrite(changes)
+        await self._write(write.run, size=write.size)
+
+    async def due(self, now: datetime, limit: int) -> Sequence[str]:
+        sql = "SELECT id FROM incidents WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"
+        found = await self._read(
+            lambda c: first(c, f"SELECT json_group_array(id) FROM ({sql})", (codec.us(now), limit))
+        )
+        return msgspec.json.decode(found, type=list[str])
+
+    async def next_wake(self) -> datetime | None:
+        sql = "SELECT min(wake_at) FROM incidents WHERE wake_at IS NOT NULL"
+        found = await self._read(lambda c: first(c, sql))
+        return None if found is None else codec.at(found)
+
+    async def firing(self, after: tuple[str, str], limit: int) -> Sequence[Alert]:
+        sql = (
+            "SELECT doc FROM alerts INDEXED BY alerts_unsettled"
+            " WHERE settled = 0 AND (incident, identity) > (?, ?) ORDER BY incident, identity LIMIT ?"
+        )
+        place = (codec.key(after[0]), codec.key(after[1]))
+        return await self._read(lambda c: docs(c, codec.alerts, sql, (*place, limit)))
+
+    # Delivering.
+
+    async def lanes(self, now: datetime) -> Sequence[str]:
+        sql = (
+            "SELECT lane FROM (SELECT lane, rank, min(since) AS since FROM deliveries WHERE due_at <= ?"
+            " GROUP BY lane, rank) GROUP BY lane HAVING rank = min(rank) ORDER BY rank, since, lane"
+        )
+        found = await self._read(lambda c: first(c, f"SELECT json_group_array(lane) FROM ({sql})", (codec.us(now),)))
+        return msgspec.json.decode(found, type=list[str])
+
+    async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
+        def run(c: sqlite3.Connection) -> list[Delivery]:
+            sql = (
+                "SELECT doc FROM deliveries INDEXED BY deliveries_lane WHERE lane = ? AND due_at <= ?"
+                " ORDER BY rank, since, id LIMIT ?"
+            )
+            found = docs(c, codec.rows, sql, (codec.key(lane), codec.us(now), limit))
+            taken = [claimed(row, lease, now + lease_for) for row in found]
+            insert(c, DELIVERIES, [delivery_row(row) for row in taken])
+            return [row.delivery for row in taken]
+
+        return await self._write(run, size=1024 * limit)
+
+    async def record(self, outcome: Outcome) -> bool:
+        write = RecordToWrite(outcome.entries, outcome.parked)
+
+        def run(c: sqlite3.Connection) -> bool:
+            old = delivery_of(c, outcome.id)
+            row = None if old is None else recorded(old, outcome)
+            if row is None:
+                return False
+            insert(c, DELIVERIES, [delivery_row(row)])
+            write.run(c)
+            return True
+
+        return await self._write(run, size=write.size + 1024)
+
+    async def next_delivery(self) -> datetime | None:
+        sql = "SELECT min(due_at) FROM deliveries WHERE due_at IS NOT NULL"
+        found = await self._read(lambda c: first(c, sql))
+        return None if found is None else codec.at(found)
+
+    # Looking.
+
+    async def incident(self, incident_id: str) -> Incident | None:
+        sql = "SELECT doc FROM incidents WHERE id = ?"
+        found = await self._read(lambda c: first(c, sql, (codec.key(incident_id),)))
+        return None if found is None else codec.incident.decode(found)
+
+    async def incidents(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        severity: str | None = None,
+        since: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        where, params = "", list[Any]()
+        if severity is not None:
+            where += " AND severity = ?"
+            params.append(severity)
+        if since is not None:
+            where += " AND created_at >= ?"
+            params.append(codec.us(since))
+        if cursor is not None:
+            where += " AND (created_at, id) < (?, ?)"
+            params.extend(codec.read_incident_cursor(cursor))
+        # Each status by itself, for in each the index has them in order.
+        order = "ORDER BY created_at DESC, id DESC LIMIT ?"
+        by_status = [(" AND status = ?", [status]) for status in sorted(set(statuses))] or [("", [])]
+        arms = [
+            f"SELECT * FROM (SELECT created_at, id, doc FROM incidents WHERE 1{where}{one} {order})"
+            for one, _ in by_status
+        ]
+        sql = f"SELECT doc FROM ({' UNION ALL '.join(arms)}) {order}"
+        filled = [value for _, one in by_status for value in (*params, *one, limit + 1)]
+        found = await self._look(lambda c: docs(c, codec.incidents, sql, (*filled, limit + 1)))
+        more = len(found) > limit
+        return Page(found[:limit], codec.incident_cursor(found[limit - 1]) if more else None)
+
+    async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
+        sql = "SELECT doc FROM alerts WHERE incident = ? ORDER BY firing DESC, starts_at DESC, identity LIMIT ?"
+        return await self._read(lambda c: docs(c, codec.alerts, sql, (codec.key(incident_id), limit)))
+
+    async def deliveries(self, incident_id: str) -> Sequence[Delivery]:
+        sql = "SELECT doc FROM deliveries WHERE incident = ? ORDER BY seq"
+        found = await self._read(lambda c: docs(c, codec.rows, sql, (codec.key(incident_id),)))
+        return [row.delivery for row in found]
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        row = await self._read(lambda c: delivery_of(c, delivery_id))
+        return None if row is None else row.delivery
+
+    async def entries(
+        self,
+        *,
+        incident: str = "",
+        identity: str = "",
+        since: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 200,
+    ) -> EntryPage:
+        where = ["seq > ?"]
+        params: list[Any] = [0 if cursor is None else codec.read_entry_cursor(cursor)]
+        if incident:
+            where.append("incident <> '' AND incident = ?")
+            params.append(codec.key(incident))
+        if identity:
+            where.append("identity <> '' AND identity = ?")
+            params.append(codec.key(identity))
+        if since is not None:
+            where.append("at > ?")
+            params.append(codec.us(since))
+        sql = f"SELECT json_array(seq, json(doc)) AS doc FROM entries WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"
+        found = await self._read(lambda c: docs(c, codec.entries, sql, (*params, limit + 1)))
+        more = len(found) > limit
+        return EntryPage([entry for _, entry in found[:limit]], str(found[limit - 1][0]) if more else None)
+
+    async def find_alerts(self, labels: Mapping[str, str], limit: int = 100) -> Sequence[Alert]:
+        pieces = codec.searchable(labels)
+        sql = "SELECT starts_at, identity, incident, doc FROM alerts AS a WHERE current = 1" + HAS_PIECE * len(pieces)
+
+        def read(c: sqlite3.Connection) -> list[Alert]:
+            found = (r for r in c.execute(sql, pieces) if codec.has_labels(codec.labels.decode(r[3]).labels, labels))
+            newest = heapq.nsmallest(limit, found, key=lambda r: (-r[0], r[1], r[2]))
+            return [codec.alert.decode(r[3]) for r in newest]
+
+        return await self._look(read)
+
+    async def parked(self, limit: int = 100) -> Sequence[Parked]:
+        sql = "SELECT doc FROM parked ORDER BY at DESC, id DESC LIMIT ?"
+        return await self._look(lambda c: docs(c, codec.parked, sql, (limit,)))
+
+    async def parked_item(self, parked_id: str) -> Parked | None:
+        def read(c: sqlite3.Connection) -> Parked | None:
+            found = c.execute("SELECT doc, raw FROM parked WHERE id = ?", (codec.key(parked_id),)).fetchone()
+            return None if found is None else codec.parked_item(found[0], found[1])
+
+        return await self._look(read)
+
+    async def retry_parked(self, parked_id: str, now: datetime) -> bool:
+        def run(c: sqlite3.Connection) -> bool:
+            item = c.execute("SELECT kind, ref FROM parked WHERE id = ?", (codec.key(parked_id),)).fetchone()
+            if item is None:
+                return False
+            kind, ref = item
+            if kind == "delivery":
+                row = delivery_of(c, ref)
+                if row is None:
+                    return False
+                insert(c, DELIVERIES, [delivery_row(retried(row, now))])
+            elif kind == "event":
+                seq = int(ref) if ref.isdecimal() else 0
+                if first(c, "SELECT 1 FROM events WHERE seq = ?", (seq,)) is None:
+                    return False
+                c.execute("INSERT OR IGNORE INTO undecided VALUES (?)", (seq,))
+            c.execute("DELETE FROM parked WHERE id = ?", (codec.key(parked_id),))
+            return True
+
+        return await self._write(run)
+
+    async def drop_parked(self, parked_id: str) -> bool:
+        return await self._write(
+            lambda c: c.execute("DELETE FROM parked WHERE id = ?", (codec.key(parked_id),)).rowcount > 0
+        )
+
+    async def stats(self, now: datetime) -> Stats:
+        sql = (
+            "SELECT (SELECT count(*) FROM undecided), (SELECT count(*) FROM deliveries WHERE due_at <= ?),"
+            " (SELECT count(*) FROM parked),"
+            " (SELECT count(*) FROM incidents WHERE status IN ('open', 'acknowledged'))"
+        )
+        found = await self._look(lambda c: c.execute(sql, (codec.us(now),)).fetchone())
+        return Stats(*found)
+
+    async def trim(self, before: datetime) -> int:
+        """In pieces, so that nobody waits for long: an interrupted one goes on at the next call."""
+        limit = codec.us(before)
+        forgotten = 0
+        for step in (trim_parked, trim_events, trim_incidents, trim_alerts, trim_entries):
+            while True:
+                rows, counted = await self._write(lambda c, step=step: step(c, limit), size=64 * 1024)  # type: ignore[misc]
+                forgotten += counted
+                if rows < TRIMMED_AT_ONCE:
+                    break
+        return forgotten
+
+    async def get_meta(self, key: str) -> str | None:
+        found: str | None = await self._read(lambda c: first(c, "SELECT value FROM meta WHERE key = ?", (key,)))
+        return found
+
+    async def set_meta(self, key: str, value: str) -> None:
+        sql = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        await self._write(lambda c: c.execute(sql, (key, value)).rowcount)

@@ -1,0 +1,110 @@
+"""The web application: the table of what is served, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+import alertbot
+from alertbot.web import api, openapi, shapes
+from alertbot.web.api import Api
+from alertbot.web.door import Door
+from alertbot.web.errors import middleware
+from alertbot.web.operate import Operate
+from alertbot.web.pages import Pages
+from alertbot.web.ports import Bot
+from alertbot.web.routes import Access, Endpoint, add_routes
+
+
+def make_runner(bot: Bot) -> web.AppRunner:
+    """What serves: the app without an access log, and with bodies left as they come (see `body`)."""
+    return web.AppRunner(make_app(bot), access_log=None, auto_decompress=False)
+
+
+def make_app(bot: Bot) -> web.Application:
+    """Everything that alertbot serves. Serve it through `make_runner`."""
+    # aiohttp's own limit is not used: every handler reads its body through `read_body`.
+    app = web.Application(middlewares=[middleware(bot)])
+    add_routes(app, bot, endpoints(bot))
+    return app
+
+
+def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
+    """The table."""
+    door, it, operate, pages = Door(bot), Api(bot), Operate(bot), Pages(bot)
+    incident = "/api/v1/incidents/{id}"
+    parked = "/api/v1/parked/{id}"
+    table: tuple[Endpoint, ...] = (
+        Endpoint(
+            "POST", "/webhooks/alertmanager", door.alertmanager, Access.WEBHOOK,
+            "Alertmanager's webhook, and Grafana's alerting webhook; answered once it is durable",
+            shapes.Accepted, errors=(400, 408, 413, 415),
+        ),
+        Endpoint(
+            "GET", "/api/v1/incidents", it.incidents, Access.API,
+            "Incidents, the newest first", shapes.Incidents, query=api.LIST_QUERY,
+        ),
+        Endpoint("GET", incident, it.incident, Access.API, "One incident", shapes.Incident),
+        Endpoint(
+            "GET", f"{incident}/timeline", it.timeline, Access.API,
+            "Every decision about one incident with its reason, the oldest first",
+            shapes.Timeline, query=api.TIMELINE_QUERY,
+        ),
+        Endpoint(
+            "POST", f"{incident}/acknowledge", it.acknowledge, Access.API,
+            "Take an incident", shapes.Incident, body=shapes.By,
+        ),
+        Endpoint(
+            "POST", f"{incident}/resolve", it.resolve, Access.API,
+            "Say that an incident is over", shapes.Incident, body=shapes.By,
+        ),
+        Endpoint(
+            "POST", f"{incident}/notes", it.note, Access.API,
+            "Write something down", shapes.Incident, body=shapes.NewNote,
+        ),
+        Endpoint(
+            "GET", "/api/v1/explain", it.explain, Access.API,
+            "Why the alerts with these labels were sent, held, or not sent",
+            shapes.Explanations, query=api.EXPLAIN_QUERY,
+        ),
+        Endpoint(
+            "GET", "/api/v1/parked", it.parked, Access.API,
+            "What could not be read or delivered", shapes.ParkedList,
+        ),
+        Endpoint("GET", parked, it.parked_item, Access.API, "A parked thing, whole", shapes.ParkedDetail),
+        Endpoint(
+            "POST", f"{parked}/retry", it.retry_parked, Access.API,
+            "Try a parked thing again", shapes.Done, body=shapes.Retry, errors=(422,),
+        ),
+        Endpoint("DELETE", parked, it.drop_parked, Access.API, "Forget a parked thing", shapes.Done),
+        Endpoint(
+            "POST", "/api/v1/receivers/{name}/test", it.test_receiver, Access.API,
+            "Send one marked test incident through a receiver", shapes.Tested, body=shapes.By,
+        ),
+        Endpoint("GET", "/metrics", operate.metrics, Access.OPEN, "Metrics for Prometheus", "text/plain"),
+        Endpoint("GET", "/-/healthy", operate.healthy, Access.OPEN, "Whether the process runs", "text/plain"),
+        Endpoint(
+            "GET", "/-/ready", operate.ready, Access.OPEN,
+            "Whether requests make sense now", "text/plain", errors=(503,),
+        ),
+        Endpoint(
+            "POST", "/-/reload", operate.reload, Access.OPERATE,
+            "Take the config as it stands now", shapes.Reloaded,
+        ),
+        Endpoint("GET", "/", pages.overview, Access.PAGE, "The page: open incidents", "text/html"),
+        Endpoint(
+            "GET", "/incidents/{id}", pages.incident, Access.PAGE,
+            "The page: one incident's story", "text/html",
+        ),
+    )  # fmt: skip
+
+    async def described(request: web.Request) -> web.Response:
+        return web.Response(body=description, content_type="application/json")
+
+    itself = Endpoint(
+        "GET", "/api/v1/openapi.json", described, Access.API, "This description", "application/json"
+    )  # fmt: skip
+    table = (*table, itself)
+    description = json.dumps(openapi.document(table, alertbot.__version__)).encode()
+    return table

@@ -1,0 +1,81 @@
+"""Where webhooks come in: limits, credentials, and a 2xx only once what came is durable."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from aiohttp import web
+
+from alertbot.domain.events import AlertsReported, Parsed, Unreadable
+from alertbot.sources import alertmanager
+from alertbot.telemetry import Metrics
+from alertbot.web.auth import authenticate
+from alertbot.web.body import read_body
+from alertbot.web.errors import SOURCE, Refused, request_trace_id
+from alertbot.web.ports import Bot
+
+log = logging.getLogger(__name__)
+
+#: Larger bodies are read in slices, so that the loop is not kept from others: at this size a body takes about
+#: 2 ms.
+LARGE: Final = 256 * 1024
+
+
+class Door:
+    """`POST /webhooks/alertmanager`."""
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+        self._counted = _Counters(bot.metrics)
+
+    async def alertmanager(self, request: web.Request) -> web.Response:
+        """Takes the alerts of one body.
+
+        Alertmanager sends a body again until it hears a 2xx, so that comes last.
+        """
+        request[SOURCE] = "alertmanager"
+        bot, view = self._bot, self._bot.view
+        authenticate(request, view.webhook_tokens, basic=True)
+        body = await read_body(request, view.max_body)
+        now = bot.clock()
+        try:
+            if len(body) > LARGE:
+                parsed = await alertmanager.parse_in_slices(body, now)
+            else:
+                parsed = alertmanager.parse(body, now)
+        except Unreadable as e:
+            # A 4xx, for no repeat can mend it: but Alertmanager sends it again every group_interval all the
+            # same.
+            log.warning(
+                "a webhook body is unreadable",
+                extra={
+                    "trace_id": request_trace_id(request),
+                    "cause": str(e),
+                    "where": e.where,
+                    "bytes": len(body),
+                },
+            )
+            raise Refused(400, str(e), e.where) from None
+        await bot.accept("alertmanager", body, parsed, request_trace_id(request))
+        self._counted.add(parsed)
+        answer = b'{"accepted": %d, "set_aside": %d}' % (parsed.accepted, len(parsed.set_aside))
+        return web.Response(body=answer, content_type="application/json")
+
+
+class _Counters:
+    """The door's metrics with their labels looked up once."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._firing = metrics.alerts_received.labels("alertmanager", "firing")
+        self._resolved = metrics.alerts_received.labels("alertmanager", "resolved")
+        self._set_aside = metrics.alerts_set_aside.labels("alertmanager")
+
+    def add(self, parsed: Parsed) -> None:
+        for event in parsed.events:
+            if isinstance(event, AlertsReported):
+                firing = sum(alert.firing for alert in event.alerts)
+                self._firing.inc(firing)
+                self._resolved.inc(len(event.alerts) - firing)
+        if parsed.set_aside:
+            self._set_aside.inc(len(parsed.set_aside))

@@ -1,0 +1,91 @@
+"""What the web needs of the bot. The composition root implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from alertbot.domain.events import Parsed
+from alertbot.domain.policy import Severity
+from alertbot.store.base import Store
+from alertbot.telemetry import Metrics
+
+
+class ReloadRefused(Exception):
+    """The config as it stands now is wrong, and the one in use stays.
+
+    `problems` has one line each, `file:line: what`.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = list(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class DryDestination:
+    """A destination that is rendered and never sent to, because a credential is missing."""
+
+    receiver: str
+    integration: str
+    to: str
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the web sees of the config in use. A reload replaces it as a whole.
+
+    `external_url` ends with a slash. Without `webhook_tokens` the webhooks are open, without `api_tokens` all
+    else. `max_body` is in bytes, and counts a body as it is after decompression.
+    """
+
+    external_url: str
+    webhook_tokens: tuple[str, ...] = ()
+    api_tokens: tuple[str, ...] = ()
+    max_body: int = 32 * 1024 * 1024
+    receivers: tuple[str, ...] = ()
+    dry: tuple[DryDestination, ...] = ()
+
+
+class Bot(Protocol):
+    """The parts of the bot that a request can reach."""
+
+    @property
+    def store(self) -> Store:
+        """Everything that is looked at comes from here."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Requests are counted here; `GET /metrics` shows it."""
+
+    @property
+    def view(self) -> View:
+        """The config in use; asked anew at every request."""
+
+    @property
+    def severities(self) -> Sequence[Severity]:
+        """The configured levels, the most urgent first."""
+
+    def clock(self) -> datetime:
+        """Now, in UTC."""
+
+    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+        """Takes one raw event; it is durable when this returns its seq. Parts set aside are parked.
+
+        It counts the event in `metrics.events_received`; the door counts the alerts.
+
+        With `wait`, returns after the event was decided. Raises `StoreUnavailable`, and then nothing was
+        taken.
+        """
+
+    def wake(self) -> None:
+        """Work became due outside of a decision (a parked delivery is to be tried again): look now."""
+
+    async def reload(self) -> list[str]:
+        """Takes the config as it stands now; returns its warnings. Raises `ReloadRefused`."""
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether requests make sense now, and why not."""
