@@ -26,6 +26,7 @@ from alertbot.domain.model import (
     IncidentStatus,
     Level,
     Want,
+    delivery_id,
 )
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
@@ -208,7 +209,15 @@ class Outbox:
             links=self.links(incident, alerts),
             severities=[s.name for s in self.policy.severities],
             now=self.clock.now(),
+            card=await self._card(delivery.want),
         )
+
+    async def _card(self, want: Want) -> Mapping[str, str]:
+        if want.kind == "incident":
+            return {}
+        own = delivery_id(want.incident, want.receiver, want.integration, want.to, "incident")
+        card = await self.store.delivery(own)
+        return card.remote if card is not None else {}
 
     async def _attempt(self, notifier: Notifier, job: Job) -> Result:
         try:

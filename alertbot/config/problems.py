@@ -21,7 +21,8 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.what}"
+        # One line each, whatever was written into the file.
+        return f"{self.file}:{self.line}: {' '.join(self.what.splitlines())}"
 
 
 class ConfigErrors(Exception):

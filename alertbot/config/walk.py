@@ -94,9 +94,9 @@ class Walk:
         where = f" in {dotted(path[:-1])}" if path[:-1] else ""
         if instead is not None:
             what = f"`{key}`{where} is Alertmanager's and not alertbot's: {instead}"
-        elif key.endswith("_configs"):
-            kinds = ", ".join(k for k in known if k.endswith("_configs"))
-            what = f"unknown integration `{key}`{where}" + (did_you_mean(key, known, 0.8) or f": there are {kinds}")
+        elif key.endswith("_configs") and (kinds := [k for k in known if k.endswith("_configs")]):
+            meant = did_you_mean(key, kinds, 0.8) or f": there are {', '.join(kinds)}"
+            what = f"unknown integration `{key}`{where}{meant}"
         else:
             what = f"unknown key `{key}`{where}{did_you_mean(key, known)}"
         self.problem(path, what)

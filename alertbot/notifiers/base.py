@@ -38,6 +38,8 @@ class Job:
     links: Links
     severities: Sequence[str]
     now: datetime
+    card: Mapping[str, str] = field(default_factory=dict)
+    """For a one-off post: what is remembered of the incident's own card at the same destination."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +21,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from alertbot import render
-from alertbot.domain.model import Action, IncidentStatus, delivery_id
+from alertbot.domain.model import Action, IncidentStatus
 from alertbot.notifiers.base import DryRun, Failed, Job, Result, Retry, Sent
 from alertbot.notifiers.slack_blocks import Message, Renderer
 
@@ -44,7 +43,6 @@ PAGES: Final = 20
 #: without having looked. A second card is a nuisance, and says that it may be one; a page that nobody sees is
 #: what alertbot is there to prevent. A look that failed for the moment (rate limit, timeout) is repeated.
 LOOKS: Final = 5
-REMEMBERED: Final = 10_000
 
 _ID: Final = re.compile(r"[CGD][A-Z0-9]{6,}")
 
@@ -217,7 +215,6 @@ class SlackNotifier:
         self.renderer = Renderer(mentions)
         self.channel_id = channel if _ID.fullmatch(channel) else ""
         #: The card's delivery → its ts, so that a reminder need not search for it.
-        self.cards: OrderedDict[str, str] = OrderedDict()
         # The SDK's own logger would write messages and headers at level NOTSET as if it were DEBUG.
         quiet = logging.getLogger("alertbot.notifiers.slack.sdk")
         quiet.setLevel(logging.WARNING)
@@ -237,13 +234,6 @@ class SlackNotifier:
 
     async def close(self) -> None:
         """The session is the workspace's: whoever made it closes it."""
-
-    def remember(self, card: str, ts: str) -> None:
-        """Where a delivery's card is."""
-        self.cards[card] = ts
-        self.cards.move_to_end(card)
-        while len(self.cards) > REMEMBERED:
-            self.cards.popitem(last=False)
 
     async def call(self, method: str, args: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
         """One request. Raises `_RefusedError` or `_LostError`; arguments that are None are left out."""
@@ -376,7 +366,6 @@ class _Attempt:
     async def _update(self, ts: str) -> None:
         card = self.notifier.renderer.card(self.job)
         await self._send("chat.update", {"channel": self.channel, "ts": ts}, card, self._metadata(CARD))
-        self.notifier.remember(self._card, ts)
 
     async def _post_card(self) -> None:
         card = self.notifier.renderer.card(self.job, second=self.blind)
@@ -388,7 +377,6 @@ class _Attempt:
         self.remote["ts"] = ts
         if not self.notifier.channel_id:
             self.notifier.channel_id = channel
-        self.notifier.remember(self._card, ts)
 
     # The thread.
 
@@ -427,12 +415,9 @@ class _Attempt:
     async def _remind(self) -> None:
         """A reply to the card that the channel sees too; where no card is found, a message by itself."""
         number = self.job.delivery.want.level.revision
-        card = self.notifier.cards.get(self._card) or self.remote.get("ts") or ""
-        if not card or not self.channel:
-            found = await self._find_card(of_reminder=True)
-            card = found.ts if found is not None else ""
-            self.channel = found.channel if found is not None else self.channel
+        card = self.job.card.get("ts", "")
         if card:
+            self.channel = self.job.card["channel"]
             self.remote.update(channel=self.channel, ts=card)
         if self.uncertain:
             there = await self._said(REMIND)
@@ -447,7 +432,6 @@ class _Attempt:
         except _RefusedError as e:
             if e.kind is not Kind.THREAD:
                 raise
-            self.notifier.cards.pop(self._card, None)
             self.remote.pop("ts", None)
         await self._post({}, message, metadata)
 
@@ -456,17 +440,11 @@ class _Attempt:
 
     # Looking for what may be there.
 
-    async def _find_card(self, *, newer_than: str = "", of_reminder: bool = False) -> _Found | None:
-        """The newest card of this delivery that is there; for a reminder, the card that it belongs to."""
-        wanted = {"delivery": _short(self._card)}
-        known_since = None if of_reminder else self.job.delivery.created_at
-        since = known_since or self.job.incident.created_at
-        try:
-            there = await self._look("conversations.history", {"oldest": newer_than or _ts(since - SKEW)}, CARD, wanted)
-        except _BlindError:
-            if not of_reminder:
-                raise
-            return None  # a reminder need not hang in a thread
+    async def _find_card(self, *, newer_than: str = "") -> _Found | None:
+        """The newest card of this delivery that is there."""
+        since = self.job.delivery.created_at or self.job.incident.created_at
+        oldest = newer_than or _ts(since - SKEW)
+        there = await self._look("conversations.history", {"oldest": oldest}, CARD, self._mine)
         there = [message for message in there if _order(message.ts) > _order(newer_than)]
         return max(there, key=lambda message: _order(message.ts), default=None)
 
@@ -547,12 +525,6 @@ class _Attempt:
     @property
     def _incident(self) -> str:
         return self.job.incident.id
-
-    @property
-    def _card(self) -> str:
-        """The delivery whose card it is: this one, or for a reminder the one that it reminds of."""
-        want = self.job.delivery.want
-        return delivery_id(want.incident, want.receiver, want.integration, want.to, "incident")
 
     @property
     def _mine(self) -> dict[str, Any]:

@@ -175,8 +175,7 @@ class SmsNotifier:
 def transliterate(text: str) -> str:
     """Typography as plain characters, and letters that GSM lacks without their accents; other scripts
     stay."""
-    plain = text.translate(_PLAIN)
-    return "".join(c if _in_gsm(c) else _bare(c) for c in plain)
+    return "".join(c if _in_gsm(c) else _bare(c) for c in text)
 
 
 def segments(text: str) -> int:
@@ -194,7 +193,7 @@ def _in_gsm(c: str) -> bool:
 
 def _bare(c: str) -> str:
     """`ő` → `o`; an emoji, which says nothing that words do not, → nothing; of another script: itself."""
-    parts = "".join(p for p in unicodedata.normalize("NFKD", c) if not unicodedata.combining(p))
+    parts = "".join(p for p in unicodedata.normalize("NFKD", c.translate(_PLAIN)) if not unicodedata.combining(p))
     parts = parts.translate(_PLAIN)
     if parts and all(_in_gsm(p) for p in parts):
         return parts

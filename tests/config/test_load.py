@@ -293,3 +293,9 @@ def test_errors_come_in_the_order_of_the_file(loads: Loads) -> None:
     with pytest.raises(ConfigErrors) as refused:
         loads("weg: {}\nroute: {receiver: b, group_wait: x}\nreceivers: [{name: a}]\nslos: text\n")
     assert [p.line for p in refused.value.problems] == [1, 2, 2, 4]
+
+
+def test_a_problem_is_one_line_whatever_was_written(loads: Loads) -> None:
+    with pytest.raises(ConfigErrors) as refused:
+        loads('route: {receiver: "a\\nb"}\nreceivers: [{name: c}]\n')
+    assert str(refused.value).endswith("alertbot.yml:1: there is no receiver `a b`: there are c")

@@ -1,4 +1,4 @@
-"""Matchers agree with Alertmanager row for row: what each mode makes of an input, its canonical form, and what it matches."""
+"""Matchers agree with Alertmanager row for row: what a mode makes of an input, its canonical form, what it matches."""
 
 from __future__ import annotations
 

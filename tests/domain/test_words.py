@@ -20,9 +20,17 @@ from tests.domain.script import SEVERITIES
 
 @pytest.mark.parametrize(
     ("text", "seconds", "printed"),
-    [("1h30m", 5400, "1h30m"), ("90m", 5400, "1h30m"), ("0", 0, "0s"), ("250ms", 0.25, "250ms"), ("2w", 1209600, "2w")]
-    # Days only where they divide the rest, as Prometheus prints.
-    + [("36h", 129600, "36h"), ("1d", 86400, "1d"), ("1y", 31536000, "1y")],
+    [
+        ("1h30m", 5400, "1h30m"),
+        ("90m", 5400, "1h30m"),
+        ("0", 0, "0s"),
+        ("250ms", 0.25, "250ms"),
+        ("2w", 1209600, "2w"),
+        # Days only where they divide the rest, as Prometheus prints.
+        ("36h", 129600, "36h"),
+        ("1d", 86400, "1d"),
+        ("1y", 31536000, "1y"),
+    ],
 )
 def test_durations_are_prometheus(text: str, seconds: float, printed: str) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)

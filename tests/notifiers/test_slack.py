@@ -1,5 +1,7 @@
 """One card an incident and channel, whatever Slack answers or fails to answer: against its own rules."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -57,8 +59,11 @@ def make(slack: SlackStandin, session: aiohttp.ClientSession, channel: str = CHA
 class Card:
     """One delivery over time, as the outbox keeps it: what was remembered, and whether it is certain."""
 
-    def __init__(self, notifier: SlackNotifier, kind: str = "incident", incident: str = "i1") -> None:
+    def __init__(
+        self, notifier: SlackNotifier, kind: str = "incident", incident: str = "i1", card: Card | None = None
+    ) -> None:
         self.notifier = notifier
+        self.card = card
         self.kind = kind
         self.incident = incident
         self.start = datetime.now(UTC)
@@ -120,7 +125,17 @@ class Card:
             firing=1,
         )
         incident = replace(base, **known)
-        return Job(delivery, action, incident, (alert,), news, Links(), ("critical", "high"), now)
+        return Job(
+            delivery,
+            action,
+            incident,
+            (alert,),
+            news,
+            Links(),
+            ("critical", "high"),
+            now,
+            dict(self.card.remote) if self.card else {},
+        )
 
     def keep(self, result: Result) -> None:
         """Writes an outcome down as the outbox does."""
@@ -462,7 +477,8 @@ async def test_where_the_thread_is_locked_only_what_people_must_see_goes_into_th
 async def test_a_reminder_is_a_reply_to_the_card_that_the_channel_sees(
     slack: SlackStandin, notifier: SlackNotifier
 ) -> None:
-    card, reminder = Card(notifier), Card(notifier, "remind")
+    card = Card(notifier)
+    reminder = Card(notifier, "remind", card=card)
     await card.deliver()
     for number in (1, 2):
         sent(await reminder.deliver(Action.REMIND, number))
@@ -470,20 +486,11 @@ async def test_a_reminder_is_a_reply_to_the_card_that_the_channel_sees(
     assert slack.calls("conversations.history") == []
 
 
-async def test_after_a_restart_a_reminder_finds_the_card_by_itself(
-    slack: SlackStandin, session: aiohttp.ClientSession
-) -> None:
-    card = Card(make(slack, session))
-    await card.deliver()
-    reminder = Card(make(slack, session), "remind")
-    sent(await reminder.deliver(Action.REMIND, 1))
-    assert [m["thread_ts"] for m in replies(slack)] == [card.remote["ts"]]
-
-
 async def test_a_reminder_that_was_lost_is_not_sent_again_and_the_next_one_is(
     slack: SlackStandin, notifier: SlackNotifier
 ) -> None:
-    card, reminder = Card(notifier), Card(notifier, "remind")
+    card = Card(notifier)
+    reminder = Card(notifier, "remind", card=card)
     await card.deliver()
     await reminder.lost(Action.REMIND, 1)
     sent(await reminder.deliver(Action.REMIND, 1))
@@ -494,7 +501,8 @@ async def test_a_reminder_that_was_lost_is_not_sent_again_and_the_next_one_is(
 
 
 async def test_a_reminder_without_a_card_is_a_message_by_itself(slack: SlackStandin, notifier: SlackNotifier) -> None:
-    card, reminder = Card(notifier), Card(notifier, "remind")
+    card = Card(notifier)
+    reminder = Card(notifier, "remind", card=card)
     await card.deliver()
     slack.workspace.find(CHANNEL).messages.clear()  # type: ignore[union-attr]  # it is there
     sent(await reminder.deliver(Action.REMIND, 1))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alertbot.domain.fingerprint import fingerprint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alertbot.domain.events import AlertsReported, Parsed, ReportedAlert, Unreadable
+from alertbot.domain.fingerprint import fingerprint
 from alertbot.sources import SOURCES, alertmanager
 from alertbot.sources.alertmanager import NOTE, SLICE, parse, parse_in_slices, rewrap
 from tests.sources.recorded import WEBHOOKS, needs_corpus
