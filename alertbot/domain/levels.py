@@ -5,6 +5,7 @@ The outbox and the replay ask the same function, so a notification that folds in
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from alertbot.domain.model import Action, Delivery, IncidentStatus, Level
@@ -43,7 +44,12 @@ def action_for(delivery: Delivery) -> Action | None:
     if shown.status is None:
         return None if acknowledged and integration in PAGING and not delivery.uncertain else Action.OPEN
     if shown.status is IncidentStatus.RESOLVED or want.opening > shown.opening:
-        return None if acknowledged and integration in PAGING else Action.REOPEN
+        if acknowledged and integration in PAGING:
+            # It opened anew and was acknowledged before this one heard of it: nobody is called again, and what
+            # still calls here stops.
+            calls = integration in ACKNOWLEDGING and shown.status is IncidentStatus.OPEN
+            return Action.ACKNOWLEDGE if calls else None
+        return Action.REOPEN
     if acknowledged and shown.status is IncidentStatus.OPEN:
         return Action.ACKNOWLEDGE if integration in ACKNOWLEDGING else None
     if integration in LIVING or (integration in NEWS_TOLD and want.news > shown.revision):
@@ -56,4 +62,6 @@ def shown_after(delivery: Delivery, action: Action | None) -> Level:
     want, shown = delivery.want.level, delivery.shown
     if action is None:
         return Level(shown.status, shown.opening, want.revision, want.news, want.quiet)
+    if action is Action.ACKNOWLEDGE:
+        return replace(want, opening=shown.opening)
     return want

@@ -259,6 +259,8 @@ def plan(job: Job) -> list[tuple[str, str]]:
         return [("resolve", key(n)) for n in sorted(maybe_open or {last})]
     if job.action in (Action.REMIND, Action.VERDICT, Action.NOTICE):
         return []  # PagerDuty has reminders of its own; a verdict pages nobody
+    if job.action is Action.ACKNOWLEDGE and not job.delivery.uncertain:
+        return [("acknowledge", key(first))]
     before = [("resolve", key(n)) for n in sorted(maybe_open) if n < last]
     if want.status is IncidentStatus.ACKNOWLEDGED and job.action is not Action.UPDATE:
         # Also where an opening may have arrived and somebody acknowledged meanwhile: nobody is called again.
