@@ -1,0 +1,346 @@
+"""The commands that ask a running bot, through its HTTP API."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import click
+
+from alertbot.cli.base import (
+    CouldNot,
+    No,
+    ago,
+    cli,
+    config_option,
+    json_option,
+    load_config,
+    parse_labels,
+    print_json,
+    run,
+    say,
+    table,
+)
+from alertbot.client import ApiError, Client
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ListByDefault(click.Group):
+    """A group that lists where no command of its own is named: `alertbot incidents --status open`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+def asks_the_bot(command: F) -> F:
+    """The options of a command that speaks with a running bot."""
+    for option in (
+        config_option,
+        click.option("--url", envvar="ALERTBOT_URL", show_envvar=True, help="The bot; else by the config."),
+        click.option("--token", envvar="ALERTBOT_API_TOKEN", show_envvar=True, help="One of its api_tokens."),
+        json_option,
+    ):
+        command = option(command)
+    return command
+
+
+def ask(
+    config_file: Path,
+    url: str | None,
+    token: str | None,
+    *calls: tuple[str, str, tuple[tuple[str, str], ...], Mapping[str, Any] | None],
+) -> list[dict[str, Any]]:
+    """Makes calls one after another, and returns the answers."""
+    if url is None or token is None:
+        config = load_config(config_file) if config_file.exists() or url is None else None
+        if config is not None:
+            tokens = config.settings.web.api_tokens
+            token = token or (tokens[0].get_secret_value() if tokens else "")
+            url = url or f"http://{config.settings.web.listen}/"
+    client = Client(url.rstrip("/") + "/" if url else "", token or "")
+
+    async def work() -> list[dict[str, Any]]:
+        return [await client.call(method, path, query=query, body=body) for method, path, query, body in calls]
+
+    try:
+        return run(work())
+    except ApiError as e:
+        if e.status in (404, 409, 422):
+            raise No(str(e)) from None
+        raise CouldNot(str(e)) from None
+
+
+def _me() -> str:
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or "cli"
+
+
+def _quoted(item: str) -> str:
+    return quote(item, safe="")
+
+
+@cli.command()
+@asks_the_bot
+@click.argument("what", nargs=-1, required=True, metavar="INCIDENT | LABEL=VALUE …")
+def explain(config_file: Path, url: str | None, token: str | None, as_json: bool, what: tuple[str, ...]) -> None:
+    """Why an incident, or the alerts with these labels, were sent, held, or not sent.
+
+    \b
+    Examples: alertbot explain 5kq3v7x2ma
+              alertbot explain alertname=HighLatency environment=prod
+    """
+    if len(what) == 1 and "=" not in what[0]:
+        path = f"api/v1/incidents/{what[0]}"
+        incident, timeline = ask(
+            config_file, url, token, ("GET", path, (), None), ("GET", f"{path}/timeline", (), None)
+        )
+        if as_json:
+            print_json({"incident": incident, **timeline})
+            return
+        click.echo(f"{incident['title']}: {incident['status']}, {incident['severity']}")
+        _entries(timeline["entries"])
+        return
+    query = tuple(("label", f"{k}={v}") for k, v in parse_labels(what).items())
+    (answer,) = ask(config_file, url, token, ("GET", "api/v1/explain", query, None))
+    if as_json:
+        print_json(answer)
+    for found in () if as_json else answer["alerts"]:
+        alert = found["alert"]
+        labels = " ".join(f"{k}={v}" for k, v in sorted(alert["labels"].items()))
+        click.echo(f"{labels}: {alert['status']}, incident {found['incident'] or 'none'}")
+        _entries(found["entries"])
+    if not answer["alerts"]:
+        raise No("no alert with these labels was heard of")
+
+
+def _entries(entries: Iterable[Mapping[str, Any]]) -> None:
+    for entry in entries:
+        click.echo(f"  {entry['at']}  {entry['text']}  [{entry['reason']}]")
+
+
+@cli.group(cls=ListByDefault)
+def incidents() -> None:
+    """What is going on: list, show, ack, resolve.
+
+    \b
+    Example: alertbot incidents list --status open
+    """
+
+
+@incidents.command("list")
+@asks_the_bot
+@click.option("--status", default="", help="pending, held, open, acknowledged, resolved; several with commas.")
+@click.option("--severity", default="", help="One severity.")
+@click.option("--since", default="", help="How far back, as 24h.")
+def incidents_list(
+    config_file: Path,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
+    status: str,
+    severity: str,
+    since: str,
+) -> None:
+    """Incidents, the newest first.
+
+    \b
+    Example: alertbot incidents list --status open,acknowledged --severity critical
+    """
+    start = ago(since).isoformat().replace("+00:00", "Z") if since else ""
+    query = tuple((k, v) for k, v in (("status", status), ("severity", severity), ("since", start)) if v)
+    (answer,) = ask(config_file, url, token, ("GET", "api/v1/incidents", query, None))
+    if as_json:
+        print_json(answer)
+        return
+    table(
+        ("id", "status", "severity", "opened", "alerts", "title"),
+        (
+            (i["id"], i["status"], i["severity"], i["opened_at"], i["counts"]["firing"], i["title"])
+            for i in answer["incidents"]
+        ),
+    )
+    if answer["next"]:
+        say("there are more: narrow it down with --status, --severity or --since")
+
+
+@incidents.command("show")
+@asks_the_bot
+@click.argument("incident")
+def incidents_show(config_file: Path, url: str | None, token: str | None, as_json: bool, incident: str) -> None:
+    """One incident: its alerts and its deliveries.
+
+    \b
+    Example: alertbot incidents show 5kq3v7x2ma
+    """
+    (found,) = ask(config_file, url, token, ("GET", f"api/v1/incidents/{incident}", (), None))
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"{found['title']}: {found['status']}, {found['severity']}  {found['url']}")
+    if found["acknowledged_by"]:
+        click.echo(f"acknowledged by {found['acknowledged_by']} at {found['acknowledged_at']}")
+    table(
+        ("alert", "status", "since", "labels"),
+        (
+            (
+                a["fingerprint"],
+                a["status"],
+                a["starts_at"],
+                " ".join(f"{k}={v}" for k, v in a["labels"].items()),
+            )
+            for a in found["alerts"]
+        ),
+    )
+    table(
+        ("receiver", "integration", "to", "status", "attempts", "last error"),
+        (
+            [d[k] for k in ("receiver", "integration", "to", "status", "attempts", "last_error")]
+            for d in found["deliveries"]
+        ),
+    )
+
+
+def _act(what: str) -> Callable[..., None]:
+    def act(config_file: Path, url: str | None, token: str | None, as_json: bool, by: str, incident: str) -> None:
+        path = f"api/v1/incidents/{incident}/{what}"
+        (found,) = ask(config_file, url, token, ("POST", path, (), {"by": by}))
+        if as_json:
+            print_json(found)
+        else:
+            click.echo(f"{found['id']} is {found['status']}")
+
+    return act
+
+
+for _name, _what, _help in (
+    ("ack", "acknowledge", "Take an incident."),
+    (
+        "resolve",
+        "resolve",
+        "Say that an incident is over. If it still fires after repeat_interval, it opens again.",
+    ),
+):
+    incidents.command(_name, help=f"{_help}\n\n\b\nExample: alertbot incidents {_name} 5kq3v7x2ma")(
+        asks_the_bot(
+            click.option("--by", default=_me, help="Who acts.", show_default="you")(
+                click.argument("incident")(_act(_what))
+            )
+        )
+    )
+
+
+@cli.group(cls=ListByDefault)
+def parked() -> None:
+    """What could not be read or delivered: list, show, retry, drop.
+
+    \b
+    Example: alertbot parked retry a17-0
+    """
+
+
+@parked.command("list")
+@asks_the_bot
+def parked_list(
+    config_file: Path,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """All of it, the oldest first.
+
+    \b
+    Example: alertbot parked list --json
+    """
+    (answer,) = ask(config_file, url, token, ("GET", "api/v1/parked", (), None))
+    if as_json:
+        print_json(answer)
+        return
+    table(
+        ("id", "at", "kind", "where", "error"),
+        ([p[k] for k in ("id", "at", "kind", "where", "error")] for p in answer["parked"]),
+    )
+
+
+@parked.command("show")
+@asks_the_bot
+@click.argument("item")
+def parked_show(config_file: Path, url: str | None, token: str | None, as_json: bool, item: str) -> None:
+    """One of them, with what came in.
+
+    \b
+    Example: alertbot parked show a17-0
+    """
+    (found,) = ask(config_file, url, token, ("GET", f"api/v1/parked/{_quoted(item)}", (), None))
+    if as_json:
+        print_json(found)
+        return
+    for key in ("id", "at", "kind", "ref", "where", "error", "raw"):
+        click.echo(f"{key}: {found[key]}")
+
+
+@parked.command("retry")
+@asks_the_bot
+@click.argument("item")
+def parked_retry(config_file: Path, url: str | None, token: str | None, as_json: bool, item: str) -> None:
+    """Try it again.
+
+    \b
+    Example: alertbot parked retry a17-0
+    """
+    (answer,) = ask(config_file, url, token, ("POST", f"api/v1/parked/{_quoted(item)}/retry", (), {}))
+    print_json(answer) if as_json else click.echo(f"{item} is tried again")
+
+
+@parked.command("drop")
+@asks_the_bot
+@click.argument("item")
+def parked_drop(config_file: Path, url: str | None, token: str | None, as_json: bool, item: str) -> None:
+    """Forget it.
+
+    \b
+    Example: alertbot parked drop a17-0
+    """
+    (answer,) = ask(config_file, url, token, ("DELETE", f"api/v1/parked/{_quoted(item)}", (), None))
+    print_json(answer) if as_json else click.echo(f"{item} is forgotten")
+
+
+@cli.command("test")
+@asks_the_bot
+@click.option("--wait", default=30.0, show_default=True, help="Seconds to wait for the destinations.")
+@click.argument("receiver")
+def test_receiver(
+    config_file: Path, url: str | None, token: str | None, as_json: bool, wait: float, receiver: str
+) -> None:
+    """Send one marked test incident through a receiver, say how it went, and take it back.
+
+    Exits 1 if a destination did not take it; one that runs dry counts as taken, and is named.
+
+    \b
+    Example: alertbot test critical
+    """
+    (made,) = ask(config_file, url, token, ("POST", f"api/v1/receivers/{_quoted(receiver)}/test", (), {"by": _me()}))
+    incident = made["incident"]["id"]
+    deadline = time.monotonic() + wait
+    while True:
+        (found,) = ask(config_file, url, token, ("GET", f"api/v1/incidents/{incident}", (), None))
+        waiting = [d for d in found["deliveries"] if d["status"] in ("pending", "retrying")]
+        if not waiting or time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    ask(config_file, url, token, ("POST", f"api/v1/incidents/{incident}/resolve", (), {"by": _me()}))
+    bad = [d for d in found["deliveries"] if d["status"] not in ("sent", "dry_run")]
+    if as_json:
+        print_json({"incident": incident, "deliveries": found["deliveries"]})
+    else:
+        table(
+            ("integration", "to", "status", "last error"),
+            ([d[k] for k in ("integration", "to", "status", "last_error")] for d in found["deliveries"]),
+        )
+    if bad:
+        raise No(f"{len(bad)} of {len(found['deliveries'])} destinations did not take it")
