@@ -8,7 +8,7 @@ from alertbot.domain.model import Entry
 from alertbot.domain.reasons import Reason
 
 _SENTENCES: Final[dict[Reason, str]] = {
-    Reason.NEW_EPISODE: "the alert fires",
+    Reason.NEW_EPISODE: "the alert fires{waits}",
     Reason.DUPLICATE: "heard again, nothing new: a repeat, or the other Alertmanager of a pair",
     Reason.START_MOVED: "still the same episode: its start moved, and people were not told that it closed",
     Reason.STALE_FIRING: "a late report of an episode that is already closed: not taken for a new one",
@@ -17,8 +17,6 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.ALERT_RESOLVED: "the alert is resolved",
     Reason.CUT_OFF: "cut off a truncated body whose rest is resolved: kept open, its state unknown",
     Reason.HEARD_AGAIN: "heard of again after it was cut off: it still fires",
-    Reason.GROUP_WAIT: "waits for the rest of its group",
-    Reason.GROUP_INTERVAL: "waits for the group's next turn",
     Reason.INHIBITED: "held by the inhibit rule “{by}”{until}",
     Reason.MUTED: "muted by the time interval “{by}”{until}",
     Reason.RELEASED: "no longer held by “{by}”",
@@ -65,5 +63,6 @@ def sentence(entry: Entry) -> str:
     """What an entry says, as one sentence without a full stop."""
     changes = f" ({entry.details['changes']} changes)" if "changes" in entry.details else ""
     until = f" until {entry.until:%Y-%m-%d %H:%M:%S} UTC" if entry.until else ""
-    words = _Blank({**entry.details, "by": entry.by or "somebody", "until": until, "changes": changes})
+    waits = f", and waits for its group{until}" if until else ""
+    words = _Blank({**entry.details, "waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes})
     return _SENTENCES[entry.reason].format_map(words)

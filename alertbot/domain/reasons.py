@@ -25,8 +25,6 @@ class Reason(StrEnum):
     HEARD_AGAIN = "heard_again"
 
     # An alert or incident that waits, or waited.
-    GROUP_WAIT = "group_wait"
-    GROUP_INTERVAL = "group_interval"
     INHIBITED = "inhibited"
     MUTED = "muted"
     RELEASED = "released"

@@ -117,7 +117,12 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
         )
         work.put(alert)
         # It closed and fires again before anybody was told of the close: for people it never stopped.
-        work.say("alert", Reason.START_MOVED if told else Reason.NEW_EPISODE, alert=alert)
+        if told:
+            work.say("alert", Reason.START_MOVED, alert=alert)
+        else:
+            # Until when it waits for the rest of its group.
+            waits = incident.flush_at if incident.flush_at and incident.flush_at > work.now else None
+            work.say("alert", Reason.NEW_EPISODE, alert=alert, until=waits)
     for row in rows:
         known = work.row(row.incident, row.identity)
         if known is not None and row.incident not in went:
