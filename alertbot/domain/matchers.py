@@ -25,6 +25,7 @@ T = TypeVar("T")
 _OPS: Final[dict[str, Op]] = {"=": "=", "!=": "!=", "=~": "=~", "!~": "!~"}
 #: Values of a regex that is nothing but an alternation of plain words: matched as a set.
 _WORDS: Final = re.compile(r"[A-Za-z0-9_ :/@%-]*(?:\|[A-Za-z0-9_ :/@%-]*)*")
+_LONE: Final = re.compile("[\ud800-\udfff]")
 
 
 class MatcherError(ValueError):
@@ -49,8 +50,9 @@ class Matcher:
 
     def __str__(self) -> str:
         """Alertmanager's canonical form: `name="value"`, the name quoted where it has to be."""
-        name = self.name if not _RESERVED.search(self.name) else _quote(self.name)
-        return f"{name}{self.op}{_quote(self.value)}"
+        if _RESERVED.search(self.name):
+            return f"{_go_quote(self.name)}{self.op}{_go_quote(self.value)}"
+        return f"{self.name}{self.op}{_quote(self.value)}"
 
     def __reduce__(self) -> tuple[type[Matcher], tuple[str, Op, str]]:
         return Matcher, (self.name, self.op, self.value)
@@ -118,7 +120,14 @@ def _regex(value: str) -> Callable[[str], bool]:
         full = re2.compile(f"^(?:{value})$", options).fullmatch
     except (re2.error, UnicodeEncodeError) as e:
         raise MatcherError(f"not a regular expression: {value}: {_words(e)}") from None
-    return lambda text: full(text) is not None
+
+    def matches(text: str) -> bool:
+        try:
+            return full(text) is not None
+        except UnicodeEncodeError:  # a lone surrogate; Go's JSON decoder reads one as U+FFFD
+            return full(_LONE.sub("\ufffd", text)) is not None
+
+    return matches
 
 
 def _words(error: Exception) -> str:
@@ -128,7 +137,11 @@ def _words(error: Exception) -> str:
 
 # The classic syntax (pkg/labels/parse.go).
 
-_CLASSIC: Final = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|=|!=|!~)\s*((?s:.*?))\s*", re.ASCII)
+#: `\s` of Go's regexes.
+_BLANK: Final = r"[\t\n\f\r ]*"
+_CLASSIC: Final = re.compile(
+    rf"{_BLANK}([a-zA-Z_:][a-zA-Z0-9_:]*){_BLANK}(=~|=|!=|!~){_BLANK}((?s:.*?)){_BLANK}"
+)
 
 
 def _classic_matchers(text: str) -> tuple[Matcher, ...]:
@@ -144,10 +157,11 @@ def _classic_matchers(text: str) -> tuple[Matcher, ...]:
         if char == '"':
             quoted = quoted if escaped else not quoted
             escaped = False
-        else:
+        elif char != ",":  # a comma within quotes leaves it as it is
             escaped = char == "\\" and not escaped
         part += char
-    if part.strip():
+    # Only the last part is trimmed of all that Unicode calls a space.
+    if part := part.strip(_SPACES):
         parts.append(part)
     return tuple(_classic_matcher(p) for p in parts)
 
@@ -186,11 +200,16 @@ def _classic_value(raw: str) -> str:
 
 # The UTF-8 syntax (matcher/parse).
 
+#: Go's unicode.IsSpace; Python's own `\s` has U+001C to U+001F too.
+_SPACES: Final = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 #: What a name or a value without quotes cannot hold.
-_RESERVED: Final = re.compile(r"[\s{}!=~,\\\"'`]")
+_RESERVED: Final = re.compile(rf"[{_SPACES}{{}}!=~,\\\"'`]")
 _TOKEN: Final = re.compile(
-    r"""(?P<space>\s+)|(?P<op>=~|!~|!=|=)|(?P<brace>[{}])|(?P<comma>,)"""
-    r"""|(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<plain>[^\s{}!=~,\\"'`]+)""",
+    rf"""(?P<space>[{_SPACES}]+)|(?P<op>=~|!~|!=|=)|(?P<brace>[{{}}])|(?P<comma>,)"""
+    rf"""|(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<plain>[^{_SPACES}{{}}!=~,\\"'`]+)""",
     re.DOTALL,
 )
 _ESCAPE: Final = re.compile(
@@ -307,3 +326,22 @@ def _quote(text: str) -> str:
     """OpenMetrics escaping, as in Alertmanager's Matcher.String."""
     escaped = text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+_GO_SHORT: Final = {
+    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v", "\\": "\\\\", '"': '\\"',
+}  # fmt: skip
+
+
+def _go_quote(text: str) -> str:
+    """Go's strconv.Quote: how Alertmanager writes name and value of a matcher whose name needs quotes."""
+    return '"' + "".join([_GO_SHORT.get(char) or _go_char(char) for char in text]) + '"'
+
+
+def _go_char(char: str) -> str:
+    point = ord(char)
+    if char.isprintable():
+        return char
+    if point < 0x20 or point == 0x7F:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"

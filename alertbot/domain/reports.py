@@ -67,6 +67,7 @@ def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels
             work.put(after)
         if reason is Reason.ALERT_RESOLVED:
             _closes(work, after)
+            _count(work, after.incident, -1)
         elif reason is Reason.HEARD_AGAIN:
             _schedule(work, after.incident)
     work.say("alert", reason, alert=merged[0][1])
@@ -123,10 +124,18 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
             # Until when it waits for the rest of its group.
             waits = incident.flush_at if incident.flush_at and incident.flush_at > work.now else None
             work.say("alert", Reason.NEW_EPISODE, alert=alert, until=waits)
+            _count(work, incident.id, 1)
     for row in rows:
         known = work.row(row.incident, row.identity)
         if known is not None and row.incident not in went:
             work.put(replace(known, current=False, hold=None))
+
+
+def _count(work: Work, incident_id: str, more: int) -> None:
+    """While nobody was told of an incident its alerts are counted as they come; from its flush on, by the flush."""
+    incident = work.incident(incident_id)
+    if incident is not None and incident.status is _S.PENDING:
+        work.incidents[incident_id] = replace(incident, firing=max(0, incident.firing + more))
 
 
 def _join(work: Work, route: Route, alert: Alert) -> Incident:
