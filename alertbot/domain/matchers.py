@@ -139,9 +139,7 @@ def _words(error: Exception) -> str:
 
 #: `\s` of Go's regexes.
 _BLANK: Final = r"[\t\n\f\r ]*"
-_CLASSIC: Final = re.compile(
-    rf"{_BLANK}([a-zA-Z_:][a-zA-Z0-9_:]*){_BLANK}(=~|=|!=|!~){_BLANK}((?s:.*?)){_BLANK}"
-)
+_CLASSIC: Final = re.compile(rf"{_BLANK}([a-zA-Z_:][a-zA-Z0-9_:]*){_BLANK}(=~|=|!=|!~){_BLANK}((?s:.*?)){_BLANK}")
 
 
 def _classic_matchers(text: str) -> tuple[Matcher, ...]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alertbot.domain.matchers import Matcher, MatcherError, Mode, matches_all, parse_matcher, parse_matchers
 
@@ -92,3 +94,71 @@ def test_a_matcher_is_a_value() -> None:
     matcher = parse_matcher('env=~"prod|beta"')
     assert pickle.loads(pickle.dumps(matcher)) == matcher  # noqa: S301  # our own
     assert len({matcher, parse_matcher('env=~"prod|beta"')}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "value"),
+    [
+        # A space of Unicode's at the end, as it comes with pasted text, is no part of the value.
+        ("foo=bar\u00a0", "fallback", "bar"),
+        ("foo=bar\u00a0", "classic", "bar"),
+        # Go's regexes do not count the vertical tab among blanks.
+        ("foo=\vbar,", "classic", "\vbar"),
+        # Go's Unicode does not count the separators U+001C to U+001F among spaces.
+        ("foo=a\x1cb", "utf8", "a\x1cb"),
+        # Escapes: three in the classic syntax, all of Go's in the other.
+        (r'foo="\t\n"', "classic", "\\t\n"),
+        (r'foo="\t\n\x41\u00e9"', "utf8", "\t\nA\u00e9"),
+        # Both can and they differ: the classic answer counts.
+        (r'foo="\t\n"', "fallback", "\\t\n"),
+    ],
+)
+def test_spaces_and_escapes_are_gos(text: str, mode: Mode, value: str) -> None:
+    assert [m.value for m in parse_matchers(text, mode)] == [value]
+
+
+def test_a_backslash_before_a_quoted_comma_reaches_past_it_as_in_alertmanager() -> None:
+    with pytest.raises(MatcherError, match="unescaped double quote"):
+        parse_matchers(r'a="x\,\"y",b="z"', "classic")
+
+
+@pytest.mark.parametrize(
+    ("matcher", "printed"),
+    [
+        # OpenMetrics escapes where the name needs no quotes.
+        (Matcher("foo", "=", 'a"\\\n\t'), '"a\\"\\\\\\n\t"'),
+        # Go's, of name and value alike, where it does.
+        (Matcher("a b", "=", "x\t\x01\u200b\u00e9\U000e0001"), '"x\\t\\x01\\u200b\u00e9\\U000e0001"'),
+    ],
+)
+def test_values_are_quoted_as_alertmanager_quotes_them(matcher: Matcher, printed: str) -> None:
+    assert str(matcher).partition("=")[2] == printed
+
+
+def test_a_label_value_that_is_not_unicode_is_matched_as_its_replacement() -> None:
+    assert parse_matcher('foo=~"a\ufffd.*"').matches({"foo": "a\ud800b"})
+    assert not parse_matcher('foo=~"b.*"').matches({"foo": "a\ud800b"})
+
+
+values = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+plain_names = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]*", fullmatch=True)
+
+
+@given(st.lists(st.builds(Matcher, plain_names, st.sampled_from(["=", "!="]), values), min_size=1, max_size=4))
+def test_what_is_printed_is_read_back_by_the_classic_parser(matchers: list[Matcher]) -> None:
+    assert parse_matchers("{" + ",".join(map(str, matchers)) + "}", "classic") == tuple(matchers)
+
+
+@given(st.builds(Matcher, values.map(lambda t: f" {t}"), st.sampled_from(["=", "!="]), values))
+def test_a_matcher_with_a_quoted_name_is_read_back_in_the_default_mode(matcher: Matcher) -> None:
+    assert parse_matcher(str(matcher)) == matcher
+
+
+@given(
+    st.lists(st.text("abz09_ :/@%-", max_size=4), min_size=1, max_size=4).map("|".join),
+    st.text("abz09_ :/@%-|\n", max_size=5),
+)
+def test_plain_alternations_match_as_their_regex_does(pattern: str, text: str) -> None:
+    # The group around it is a metacharacter: this one goes through RE2.
+    as_regex = Matcher("foo", "=~", f"(?:{pattern})")
+    assert Matcher("foo", "=~", pattern).matches({"foo": text}) == as_regex.matches({"foo": text})
