@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from alertbot.cli.base import CouldNot, cli, config_option, json_option, load_config, parse_labels, print_json, say
+from alertbot.domain.durations import format_duration
 from alertbot.domain.routing import Route, match
 from alertbot.domain.severity import severities_of
 
@@ -41,7 +42,8 @@ def routes_show(config_file: Path, as_json: bool) -> None:
         matchers = ",".join(str(m) for m in route.matchers)
         name = f"{{{matchers}}}" if depth else "default-route"
         cont = "  continue: true" if route.continue_ else ""
-        click.echo(f"{'    ' * depth}{name}{cont}  receiver: {route.receiver}")
+        times = " ".join(format_duration(t) for t in (route.group_wait, route.group_interval, route.repeat_interval))
+        click.echo(f"{'    ' * depth}{name}{cont}  receiver: {route.receiver}  wait, interval, repeat: {times}")
 
 
 def _with_depth(route: Route, depth: int) -> Iterable[tuple[int, Route]]:
@@ -57,10 +59,10 @@ def _route_json(route: Route) -> dict[str, Any]:
         "matchers": [str(m) for m in route.matchers],
         "continue": route.continue_,
         "group_by": ["..."] if route.group_by is None else list(route.group_by),
-        "group_wait": route.group_wait.total_seconds(),
-        "group_interval": route.group_interval.total_seconds(),
-        "repeat_interval": route.repeat_interval.total_seconds(),
-        "reopen_within": route.reopen_within.total_seconds(),
+        "group_wait": format_duration(route.group_wait),
+        "group_interval": format_duration(route.group_interval),
+        "repeat_interval": format_duration(route.repeat_interval),
+        "reopen_within": format_duration(route.reopen_within),
         "mute_time_intervals": list(route.mute_time_intervals),
         "active_time_intervals": list(route.active_time_intervals),
         "routes": [_route_json(r) for r in route.routes],

@@ -54,8 +54,8 @@ def format_duration(span: timedelta) -> str:
         return "0s"
     out = "-" if span < timedelta(0) else ""
     for unit, size in _UNITS.items():
-        if unit in ("y", "w", "d") and left % size:
-            # model.Duration.String: these three only where they divide the rest exactly.
+        if unit in ("y", "w") and left % size:
+            # model.Duration.String: 12w6d is harder to read than 90d.
             continue
         if count := left // size:
             out += f"{count}{unit}"

@@ -26,8 +26,8 @@ from tests.domain.script import SEVERITIES
         ("0", 0, "0s"),
         ("250ms", 0.25, "250ms"),
         ("2w", 1209600, "2w"),
-        # Days only where they divide the rest, as Prometheus prints.
-        ("36h", 129600, "36h"),
+        # Weeks and years only where nothing smaller remains, as Prometheus prints.
+        ("36h", 129600, "1d12h"),
         ("1d", 86400, "1d"),
         ("1y", 31536000, "1y"),
     ],
