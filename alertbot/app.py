@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 import signal
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -97,6 +99,9 @@ class App:
     async def start(self) -> None:
         """Raises `StoreUnusable`, `Refused` (the port is taken), and then leaves nothing running."""
         async with AsyncExitStack() as stack:
+            # The port first: who cannot have it must not have delivered anything.
+            listening = self._bind()
+            stack.callback(listening.close)
             await self.store.open()
             stack.push_async_callback(self.store.close)
             self._session = aiohttp.ClientSession(trust_env=False)
@@ -108,7 +113,7 @@ class App:
             stack.push_async_callback(self.outbox.stop)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
-            await self._listen(stack)
+            await self._listen(stack, listening)
             trimming = asyncio.create_task(self._trim(), name="trim")
             stack.push_async_callback(_cancel, trimming)
             self._tell_secrets(self.config)
@@ -139,17 +144,23 @@ class App:
         log.info("stopping")
         await self.stop()
 
-    async def _listen(self, stack: AsyncExitStack) -> None:
-        host, port = _host_port(self.config.settings.web.listen)
+    def _bind(self) -> socket.socket:
+        listen = self.config.settings.web.listen
+        host, port = _host_port(listen)
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listening = socket.create_server((host, port), family=family, backlog=1024)
+        except OSError as e:
+            raise Refused(f"cannot listen on {listen}: {os.strerror(e.errno) if e.errno else e}") from None
+        self.port = listening.getsockname()[1]
+        self.view = self._view(self.config)
+        return listening
+
+    async def _listen(self, stack: AsyncExitStack, listening: socket.socket) -> None:
         runner = make_runner(self)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as e:
-            raise Refused(f"cannot listen on {self.config.settings.web.listen}: {e.strerror}") from None
-        self.port = runner.addresses[0][1]
-        self.view = self._view(self.config)
+        await web.SockSite(runner, listening).start()
 
     def _check_exposure(self, config: Config) -> None:
         """Without tokens it serves on loopback only."""

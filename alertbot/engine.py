@@ -156,9 +156,11 @@ class Engine:
     async def recover(self) -> None:
         """Queues the undecided events of an earlier run, and finds the next time to wake."""
         known = {job.seq for job in self._queue}
-        for stored in await self.store.undecided(1_000_000):
-            if stored.seq not in known:
-                self._requeue(stored)
+        left = [e for e in await self.store.undecided(1_000_000) if e.seq not in known]
+        for stored in left:
+            self._requeue(stored)
+        if left:
+            log.info("events were left undecided: taken up", extra={"events": len(left)})
         self._next_wake = await self.store.next_wake()
 
     async def look_again(self) -> None:
@@ -348,6 +350,14 @@ class Engine:
 
     async def _commit(self, changes: Changes) -> None:
         await self.store.commit(changes)
+        if changes.parked:
+            one = changes.parked[0]
+            log.warning(
+                "%d parked, the first one: %s",
+                len(changes.parked),
+                one.error,
+                extra={"parked": one.id, "where": one.where, "event": one.ref},
+            )
         wakes = [i.wake_at for i in changes.incidents if i.wake_at is not None]
         if wakes:
             first = min(wakes)

@@ -268,7 +268,12 @@ class Outbox:
         entries = []
         if result.error != delivery.last_error:
             entries = [_entry(delivery, action, now, Reason.RETRYING, result.error, next_at)]
-            log.warning("a delivery failed: %s", result.error, extra=_about(delivery))
+        log.warning(
+            "attempt %d failed: %s",
+            delivery.attempts + 1,
+            result.error,
+            extra={**_about(delivery), "next_at": next_at.isoformat()},
+        )
         outcome = _outcome(
             delivery,
             now,

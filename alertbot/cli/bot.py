@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,7 +20,6 @@ from alertbot.cli.base import (
     cli,
     config_option,
     json_option,
-    load_config,
     parse_labels,
     print_json,
     run,
@@ -26,6 +27,8 @@ from alertbot.cli.base import (
     table,
 )
 from alertbot.client import ApiError, Client
+from alertbot.config.load import ConfigErrors, load
+from alertbot.config.models import Web
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,13 +61,7 @@ def ask(
     *calls: tuple[str, str, tuple[tuple[str, str], ...], Mapping[str, Any] | None],
 ) -> list[dict[str, Any]]:
     """Makes calls one after another, and returns the answers."""
-    if url is None or token is None:
-        config = load_config(config_file) if config_file.exists() or url is None else None
-        if config is not None:
-            tokens = config.settings.web.api_tokens
-            token = token or (tokens[0].get_secret_value() if tokens else "")
-            url = url or f"http://{config.settings.web.listen}/"
-    client = Client(url.rstrip("/") + "/" if url else "", token or "")
+    client = _client(config_file, url, token)
 
     async def work() -> list[dict[str, Any]]:
         return [await client.call(method, path, query=query, body=body) for method, path, query, body in calls]
@@ -77,8 +74,30 @@ def ask(
         raise CouldNot(str(e)) from None
 
 
+def _client(config_file: Path, url: str | None, token: str | None) -> Client:
+    """The bot that is meant: `url`, else where the config says, else where a bot listens by default.
+
+    With a URL a broken config is no reason to fail: the bot goes on with the one it has, and so do we.
+    """
+    web = Web()
+    try:
+        web = load(config_file, os.environ, need_secrets=False).settings.web
+    except ConfigErrors as e:
+        if url is None and config_file.exists():
+            raise CouldNot(f"{e.problems[0]} (--url goes without the config)") from None
+    if url is None:
+        host, _, port = web.listen.rpartition(":")
+        url = f"http://{'127.0.0.1' if host.strip('[]') in ('', '0.0.0.0', '::') else host}:{port}/"  # noqa: S104  # compared
+    if token is None:
+        token = web.api_tokens[0].get_secret_value() if web.api_tokens else ""
+    return Client(url.rstrip("/") + "/", token)
+
+
 def _me() -> str:
-    return os.environ.get("USER") or os.environ.get("LOGNAME") or "cli"
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a passwd entry
+        return "cli"
 
 
 def _quoted(item: str) -> str:
@@ -97,14 +116,19 @@ def explain(config_file: Path, url: str | None, token: str | None, as_json: bool
     """
     if len(what) == 1 and "=" not in what[0]:
         path = f"api/v1/incidents/{what[0]}"
-        incident, timeline = ask(
-            config_file, url, token, ("GET", path, (), None), ("GET", f"{path}/timeline", (), None)
-        )
+        (incident,) = ask(config_file, url, token, ("GET", path, (), None))
+        entries: list[Mapping[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            query = (("limit", "500"), *((("cursor", cursor),) if cursor else ()))
+            (page,) = ask(config_file, url, token, ("GET", f"{path}/timeline", query, None))
+            entries += page["entries"]
+            cursor = page["next"]
         if as_json:
-            print_json({"incident": incident, **timeline})
+            print_json({"incident": incident, "entries": entries})
             return
         click.echo(f"{incident['title']}: {incident['status']}, {incident['severity']}")
-        _entries(timeline["entries"])
+        _entries(entries)
         return
     query = tuple(("label", f"{k}={v}") for k, v in parse_labels(what).items())
     (answer,) = ask(config_file, url, token, ("GET", "api/v1/explain", query, None))
@@ -121,7 +145,12 @@ def explain(config_file: Path, url: str | None, token: str | None, as_json: bool
 
 def _entries(entries: Iterable[Mapping[str, Any]]) -> None:
     for entry in entries:
-        click.echo(f"  {entry['at']}  {entry['text']}  [{entry['reason']}]")
+        click.echo(f"  {_seconds(entry['at'])}  {entry['text']}  [{entry['reason']}]")
+
+
+def _seconds(time: str | None) -> str:
+    """A time for people: without its fraction."""
+    return re.sub(r"\.\d+", "", time or "")
 
 
 @cli.group(cls=ListByDefault)
@@ -161,7 +190,14 @@ def incidents_list(
     table(
         ("id", "status", "severity", "opened", "alerts", "title"),
         (
-            (i["id"], i["status"], i["severity"], i["opened_at"], i["counts"]["firing"], i["title"])
+            (
+                i["id"],
+                i["status"] + (", flapping" if i["flapping"] else ""),
+                i["severity"],
+                _seconds(i["opened_at"]),
+                i["counts"]["firing"] + i["counts"]["held"],
+                i["title"],
+            )
             for i in answer["incidents"]
         ),
     )
@@ -206,30 +242,34 @@ def incidents_show(config_file: Path, url: str | None, token: str | None, as_jso
     )
 
 
-def _act(what: str) -> Callable[..., None]:
+def _act(what: str, wanted: str) -> Callable[..., None]:
     def act(config_file: Path, url: str | None, token: str | None, as_json: bool, by: str, incident: str) -> None:
         path = f"api/v1/incidents/{incident}/{what}"
         (found,) = ask(config_file, url, token, ("POST", path, (), {"by": by}))
         if as_json:
             print_json(found)
-        else:
-            click.echo(f"{found['id']} is {found['status']}")
+        elif found["status"] == wanted:
+            by_whom = found["acknowledged_by"] if wanted == "acknowledged" else ""
+            click.echo(f"{found['id']} is {wanted}" + (f" by {by_whom}" if by_whom else ""))
+        if found["status"] != wanted:
+            raise No(f"{found['id']} is {found['status']}: there is nothing to {what}")
 
     return act
 
 
-for _name, _what, _help in (
-    ("ack", "acknowledge", "Take an incident."),
+for _name, _what, _wanted, _help in (
+    ("ack", "acknowledge", "acknowledged", "Take an incident."),
     (
         "resolve",
         "resolve",
+        "resolved",
         "Say that an incident is over. If it still fires after repeat_interval, it opens again.",
     ),
 ):
     incidents.command(_name, help=f"{_help}\n\n\b\nExample: alertbot incidents {_name} 5kq3v7x2ma")(
         asks_the_bot(
             click.option("--by", default=_me, help="Who acts.", show_default="you")(
-                click.argument("incident")(_act(_what))
+                click.argument("incident")(_act(_what, _wanted))
             )
         )
     )
@@ -252,7 +292,7 @@ def parked_list(
     token: str | None,
     as_json: bool,
 ) -> None:
-    """All of it, the oldest first.
+    """All of it, the newest first.
 
     \b
     Example: alertbot parked list --json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from alertbot.cli.base import cli, config_option, json_option, print_json
+from alertbot.cli.base import CouldNot, cli, config_option, json_option, print_json
 from alertbot.config.check import check as check_config
 from alertbot.config.load import ConfigErrors, load
 from alertbot.render import check_templates
@@ -16,8 +16,9 @@ from alertbot.render import check_templates
 @cli.command()
 @config_option
 @click.option("--rules", "rules", multiple=True, metavar="GLOB", help="Prometheus rule files to check too.")
+@click.argument("more", nargs=-1, metavar="[MORE RULES]…")
 @json_option
-def check(config_file: Path, rules: tuple[str, ...], as_json: bool) -> None:
+def check(config_file: Path, rules: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> None:
     """Check the config and the templates; with rule files, also what becomes of their alerts.
 
     Prints one `file:line: what` for each problem, and exits 1 if there is any. Warnings do not count.
@@ -25,8 +26,10 @@ def check(config_file: Path, rules: tuple[str, ...], as_json: bool) -> None:
     \b
     Example: alertbot check --config alertbot.yml --rules 'rules/*.yml'
     """
-    problems = [str(p) for p in check_config(config_file, rules)]
+    problems = [str(p) for p in check_config(config_file, (*rules, *more))]
     problems += check_templates()
+    if more and not rules:
+        raise CouldNot(f"{more[0]}: what is this? Rule files come after --rules")
     warnings: list[str] = []
     try:
         config = load(config_file, os.environ, need_secrets=False)

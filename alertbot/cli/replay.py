@@ -40,17 +40,17 @@ def replay(
 ) -> None:
     """Run recorded events on a virtual clock, and print what would be sent. Nothing is sent.
 
-    One JSON object a line, in time order. With --against, each line has a field `only`: "-" for what only
-    --config sends, "+" for what only the other does; exit 1 if there is any.
+    One JSON object a line, in time order. With --against, only what differs: the field `only` names the config that
+    sends it; exit 1 if there is any. A record --from-store is run on until now, a file until its last event.
 
     \b
     Example: alertbot replay --config new.yml --against alertbot.yml --from-store --since 7d
     """
     if from_store == (events is not None):
-        raise CouldNot("give a file of events, or --from-store")
+        raise CouldNot("give either a file of events or --from-store")
     config = load_config(config_file)
     other = load_config(against) if against else None
-    end = parse_time(until, "--until") if until else None
+    end = parse_time(until, "--until") if until else datetime.now(UTC) if from_store else None
 
     async def work() -> tuple[list[Line], list[Line]]:
         if from_store:
@@ -67,7 +67,7 @@ def replay(
         return
     different = difference(ours, theirs)
     for sign, line in different:
-        print_json({"only": sign, **line})
+        print_json({"only": str(config_file if sign == "-" else against), **line})
     if different:
         raise click.exceptions.Exit(1)
 

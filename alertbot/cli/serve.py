@@ -38,7 +38,9 @@ def serve(config_file: Path, insecure: bool, log_level: str) -> None:
         except ConfigErrors as e:
             for problem in e.problems:
                 click.echo(str(problem), err=True)
-            raise CouldNot(f"the config has {len(e.problems)} problems") from None
+            raise CouldNot(
+                f"{config_file}: {len(e.problems)} problem{'s' * (len(e.problems) > 1)}, see above"
+            ) from None
         except (Refused, ValueError) as e:
             raise CouldNot(str(e)) from None
         for line in app.banner():

@@ -8,7 +8,6 @@ stands in `reports` (alerts), `flush` (the clock) and `people`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from alertbot.domain import flush, inhibit, people, reports
@@ -118,11 +117,4 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
 def reindexed(policy: Policy, alert: Alert) -> Alert:
     """An alert as a changed policy sees it: its severity and the relations that it is a source in."""
     labels = severities_of(policy).with_severity({k: v for k, v in alert.labels.items() if k != SEVERITY_LABEL})
-    found = inhibit.sides(policy, labels)
-    return replace(
-        alert,
-        labels=labels,
-        severity=labels[SEVERITY_LABEL],
-        source_of=found.source_of,
-        two_sided=found.two_sided,
-    )
+    return reports.labelled(policy, alert, labels)

@@ -55,6 +55,9 @@ def _flush(work: Work, incident: Incident) -> None:
     1. For each alert that fires and was not told: held, muted, or fresh. 2. For each that resolved: told before, or
     settled without a word. 3. The step that follows for the incident.
     """
+    if _too_early(work, incident):
+        work.incidents[incident.id] = replace(incident, flush_at=work.now)
+        return
     seen = _look(work, incident)
     next_look = min((a.hold.until for a in seen.held if a.hold and a.hold.until), default=None)
     counted = replace(
@@ -69,6 +72,21 @@ def _flush(work: Work, incident: Incident) -> None:
         _flush_told(work, incident, counted, seen)
     else:
         _flush_untold(work, counted, seen)
+
+
+def _too_early(work: Work, incident: Incident) -> bool:
+    """Sources ended in this very transaction, and no other is known that holds one of its alerts. Only so many sources
+    are loaded: once the end of these is committed, those that are left will be.
+    """
+    if not work.situation.ended:
+        return False
+    for alert in work.situation.members(incident.id):
+        if not alert.firing or alert.announced:
+            continue
+        ended = any(name in work.situation.ended for _, name in inhibit.target_of(work.policy, alert.labels))
+        if ended and not inhibit.hold_for(work.policy, alert.labels, work.situation.sources, work.now, alert.hold):
+            return True
+    return False
 
 
 def _look(work: Work, incident: Incident) -> _Seen:
@@ -92,16 +110,20 @@ def _look(work: Work, incident: Incident) -> _Seen:
 
 def _flush_untold(work: Work, incident: Incident, seen: _Seen) -> None:
     """People do not hold it for open: it opens, waits, or ends without a word."""
-    if seen.fresh and incident.status is not _S.RESOLVED:
+    if (seen.fresh or seen.held) and incident.status is _S.RESOLVED:
+        # A person resolved it without knowing of these.
+        incident = lifecycle.step(incident, _S.PENDING)
+    if seen.fresh:
         reason = Reason.REFIRED if incident.openings else Reason.FIRST_NOTIFICATION
         if seen.released:
             reason = Reason.HOLD_ENDED
-        work.open(replace(incident, resolved=0), reason, [*seen.told, *seen.fresh])
-    elif seen.held and incident.status is not _S.RESOLVED:
+        work.open(incident, reason, [*seen.told, *seen.fresh])
+    elif seen.held:
         work.incidents[incident.id] = replace(lifecycle.step(incident, _S.HELD), cause=None)
     else:
         at = incident.resolved_at if incident.status is _S.RESOLVED else work.now
-        ended = replace(lifecycle.step(incident, _S.RESOLVED), resolved_at=at, cause=None)
+        repeat_at = incident.repeat_at if seen.told else None
+        ended = replace(lifecycle.step(incident, _S.RESOLVED), resolved_at=at, repeat_at=repeat_at, cause=None)
         work.incidents[incident.id] = ended
 
 
@@ -127,6 +149,9 @@ def _gain(work: Work, incident: Incident, seen: _Seen) -> None:
     """New alerts in an open incident. An acknowledgement was of what was known then: it ends, and people hear anew."""
     worst = work.worst(seen.fresh)
     reason = Reason.HOLD_ENDED if seen.released else Reason.NEW_ALERT
+    if work.policy.rank(incident.severity) == len(work.policy.severities):
+        # The config has no such severity any more.
+        incident = replace(incident, severity=work.worst(seen.told or seen.fresh))
     if work.policy.rank(worst) < work.policy.rank(incident.severity):
         incident = replace(incident, severity=worst)
         reason = Reason.SEVERITY_RAISED
@@ -162,7 +187,12 @@ def _settle_unsaid(work: Work, alert: Alert) -> None:
 
 
 def _stop_flapping(work: Work, incident: Incident) -> None:
-    """It was quiet for long enough: whatever holds now is told to everybody again."""
+    """It was quiet for long enough: whatever holds now is told to everybody again, after a mute if it fires."""
+    mute = muted(work.policy, work.route(incident), work.now)
+    if mute is not None and incident.told:
+        work.incidents[incident.id] = replace(incident, quiet_at=mute.until)
+        work.say("incident", Reason.MUTED, incident=incident.id, by=mute.by, until=mute.until)
+        return
     work.tell(replace(incident, flapping=False, quiet_at=None, changes=()), Reason.FLAPPING_ENDED)
 
 
@@ -170,21 +200,22 @@ def _stop_flapping(work: Work, incident: Incident) -> None:
 
 
 def _repeat(work: Work, incident: Incident) -> None:
-    """`repeat_interval` is over: remind, unless it is acknowledged, flaps, is muted, or all of it is held."""
+    """`repeat_interval` is over: remind, unless it is acknowledged, flaps, is muted, or all of it is held.
+
+    What a person resolved and still fires opens again under the same conditions, also where others of the incident wait
+    or are held by then.
+    """
     route = work.route(incident)
     later = replace(incident, repeat_at=work.now + route.repeat_interval)
     firing = [a for a in work.situation.members(incident.id) if a.firing and a.announced]
-    if incident.status is _S.RESOLVED and firing:
-        work.open(replace(incident, firing=len(firing)), Reason.STILL_FIRING, firing)
-        return
-    if incident.status is not _S.OPEN or not firing:
+    if incident.status is _S.ACKNOWLEDGED or not firing:
         work.incidents[incident.id] = replace(incident, repeat_at=None)
         return
     mute = muted(work.policy, route, work.now)
     sources = work.situation.sources
     holds = [inhibit.hold_for(work.policy, a.labels, sources, work.now, None) for a in firing]
     work.incidents[incident.id] = later
-    if incident.flapping:
+    if incident.flapping and incident.told:
         work.say("incident", Reason.FLAPPING, incident=incident.id)
     elif mute is not None:
         work.incidents[incident.id] = replace(later, repeat_at=mute.until)
@@ -192,6 +223,8 @@ def _repeat(work: Work, incident: Incident) -> None:
     elif all(holds):
         by = holds[0].by if holds[0] else ""
         work.say("incident", Reason.INHIBITED, incident=incident.id, by=by)
+    elif not incident.told:
+        work.open(replace(incident, firing=len(firing)), Reason.STILL_FIRING, firing)
     else:
         reminded = replace(later, reminders=incident.reminders + 1)
         work.incidents[incident.id] = reminded

@@ -42,7 +42,12 @@ class Sides:
 
 def relation(rule: InhibitRule, labels: Mapping[str, str]) -> str:
     """The name of the relation that these labels belong to under a rule."""
-    return "\x1f".join((rule.name, *(labels.get(name, "") for name in rule.equal)))
+    return "\x1f".join((rule.name, *(_escaped(labels.get(name, "")) for name in rule.equal)))
+
+
+def _escaped(value: str) -> str:
+    """Control characters do occur in label values: two sets of values must not come out as one name."""
+    return value.replace("\\", "\\\\").replace("\x1f", "\\s") if "\x1f" in value or "\\" in value else value
 
 
 def sides(policy: Policy, labels: Mapping[str, str]) -> Sides:

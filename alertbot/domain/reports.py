@@ -12,6 +12,7 @@ from alertbot.domain import episodes, inhibit, lifecycle
 from alertbot.domain.events import AlertsReported, ReportedAlert
 from alertbot.domain.fingerprint import fingerprint
 from alertbot.domain.model import SEVERITY_LABEL, Alert, AlertStatus, Incident, IncidentStatus
+from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.domain.routing import Route, group_labels, incident_key, match
 from alertbot.domain.severity import severities_of
@@ -45,6 +46,7 @@ def report(work: Work, event: AlertsReported) -> None:
     """Each alert by itself; then, where all that was left of a truncated body is resolved, what was cut off."""
     match_severity = severities_of(work.policy)
     heard = {_report_one(work, event, report, match_severity.with_severity(report.labels)) for report in event.alerts}
+    _look_at_waiting(work)
     if event.truncated > 0 and not any(r.firing for r in event.alerts):
         _cut_off(work, event, heard)
 
@@ -57,19 +59,25 @@ def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels
         rows = work.current(identity)
     if not rows:
         rows = [_unheard(work, event, report, identity, labels)]
+    elif report.firing and not rows[0].firing:
+        # It may fire again: what an earlier config made of its labels counts no more.
+        rows = [labelled(work.policy, row, labels) for row in rows]
     merged = [(row, *episodes.merge(row, report, work.now)) for row in rows]
     reason = merged[0][2]
     if reason is Reason.NEW_EPISODE:
         _opens(work, event, [after for _, after, _ in merged])
         return identity
-    for before, after, _ in merged:
+    for before, after, why in merged:
         if after is not before:
             work.put(after)
-        if reason is Reason.ALERT_RESOLVED:
-            _closes(work, after)
-            _count(work, after.incident, -1)
-        elif reason is Reason.HEARD_AGAIN:
+        if why is Reason.ALERT_RESOLVED:
             _schedule(work, after.incident)
+            _count(work, after.incident, -1)
+            work.ended.update(dict.fromkeys(after.source_of))
+        elif why is Reason.HEARD_AGAIN:
+            # Of its rows only those in the incident of the truncated body were marked.
+            _schedule(work, after.incident)
+            reason = why
     work.say("alert", reason, alert=merged[0][1])
     return identity
 
@@ -78,8 +86,7 @@ def _unheard(
     work: Work, event: AlertsReported, report: ReportedAlert, identity: str, labels: Mapping[str, str]
 ) -> Alert:
     """An alert before its first report: resolved, and nobody was told anything."""
-    found = inhibit.sides(work.policy, labels)
-    return Alert(
+    unheard = Alert(
         incident="",
         identity=identity,
         fingerprint=report.fingerprint,
@@ -96,6 +103,17 @@ def _unheard(
         group_key=event.group_key,
         external_url=event.external_url,
         settled=True,
+    )
+    return labelled(work.policy, unheard, labels)
+
+
+def labelled(policy: Policy, alert: Alert, labels: Mapping[str, str]) -> Alert:
+    """The alert with these labels, `alertbot_severity` among them, and with what this policy makes of them."""
+    found = inhibit.sides(policy, labels)
+    return replace(
+        alert,
+        labels=labels,
+        severity=labels[SEVERITY_LABEL],
         source_of=found.source_of,
         two_sided=found.two_sided,
     )
@@ -109,7 +127,7 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
     for route in match(work.policy.route, base.labels):
         incident = _join(work, route, base)
         row = before.get(incident.id)
-        told = row is not None and row.announced and not row.settled
+        told = row is not None and row.announced and not row.settled and incident.told
         if incident.id in went:
             continue
         went.add(incident.id)
@@ -125,6 +143,10 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
             waits = incident.flush_at if incident.flush_at and incident.flush_at > work.now else None
             work.say("alert", Reason.NEW_EPISODE, alert=alert, until=waits)
             _count(work, incident.id, 1)
+            if row is not None and row.announced and row.settled:
+                # People saw it among the resolved ones.
+                counted = work.incidents[incident.id]
+                work.incidents[incident.id] = replace(counted, resolved=max(0, counted.resolved - 1))
     for row in rows:
         known = work.row(row.incident, row.identity)
         if known is not None and row.incident not in went:
@@ -145,8 +167,10 @@ def _join(work: Work, route: Route, alert: Alert) -> Incident:
     found = before = work.newest(key)
     if found is not None and found.status is _S.RESOLVED:
         recent = found.resolved_at is not None and work.now - found.resolved_at <= route.reopen_within
+        # A person resolved it and some of it still fires: it will open again, so another would be its double.
+        unfinished = found.repeat_at is not None
         again = replace(lifecycle.step(found, _S.PENDING), flush_at=None)
-        found = again if recent or found.flapping else None
+        found = again if recent or unfinished or found.flapping else None
     if found is None:
         found = Incident(
             id=incident_id(key, work.now),
@@ -166,16 +190,14 @@ def _join(work: Work, route: Route, alert: Alert) -> Incident:
     return work.incidents[found.id]
 
 
-def _closes(work: Work, alert: Alert) -> None:
-    """An episode ends: its incidents are looked at, and so is whatever it held."""
-    _schedule(work, alert.incident)
-    for name in alert.source_of:
-        for waiting in work.situation.waiting(name):
-            incident = work.incident(waiting)
-            if incident is not None:
-                # Not at once: what its end releases is often about to resolve too. Alertmanager waits for the
-                # target's next group flush.
-                _flush_by(work, incident, work.now + work.route(incident).group_interval)
+def _look_at_waiting(work: Work) -> None:
+    """What the sources that ended have held is looked at: once, however many of them ended."""
+    for waiting in dict.fromkeys(i for name in work.ended for i in work.situation.waiting(name)):
+        incident = work.incident(waiting)
+        if incident is not None:
+            # Not at once: what its end releases is often about to resolve too. Alertmanager waits for the
+            # target's next group flush.
+            _flush_by(work, incident, work.now + work.route(incident).group_interval)
 
 
 def _cut_off(work: Work, event: AlertsReported, heard: set[str]) -> None:

@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
+from typing import Final
 
 from alertbot.domain.inhibit import SourceLike
 from alertbot.domain.model import Alert, Entry, Incident, Want
 from alertbot.domain.policy import Policy
+
+#: How many sources of a relation a decision looks at, on each side. It needs one that holds; more are only named.
+SOURCES_NAMED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,11 @@ class Situation:
     _by_identity: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     _by_incident: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     _sources: dict[str, dict[str, SourceLike | None]] = field(default_factory=dict)
+    _sorted: dict[str, list[SourceLike]] = field(default_factory=dict)
     _waiting: dict[str, dict[str, None]] = field(default_factory=dict)
     labelled: tuple[str, ...] = ()
+    ended: set[str] = field(default_factory=set)
+    """Relations of which a source ended, and that is not committed yet: there may be others that were not loaded."""
 
     def add(
         self,
@@ -72,6 +80,7 @@ class Situation:
                 self._put(alert)
         for name, sources in (relations or {}).items():
             there = self._sources.setdefault(name, {})
+            self._sorted.pop(name, None)
             for source in sources:
                 there.setdefault(source.identity, source)
         for name, ids in (waiting or {}).items():
@@ -88,10 +97,12 @@ class Situation:
             self._put(alert)
             for name in alert.source_of:
                 there = self._sources.setdefault(name, {})
+                self._sorted.pop(name, None)
                 if alert.firing and alert.current:
                     there[alert.identity] = ActiveSource(alert.identity, alert.starts_at, name in alert.two_sided)
                 elif alert.current:
                     there[alert.identity] = None
+                    self.ended.add(name)
             if alert.hold is not None and alert.hold.relation is not None:
                 self._waiting.setdefault(alert.hold.relation, {})[alert.incident] = None
 
@@ -118,9 +129,15 @@ class Situation:
         return None if found is None else self.incidents[found]
 
     def sources(self, relation: str) -> list[SourceLike]:
-        """The firing sources of a relation, the earliest first."""
-        found = [s for s in self._sources.get(relation, {}).values() if s is not None]
-        return sorted(found, key=lambda s: (s.starts_at, s.identity))
+        """The firing sources of a relation, the earliest first: at most `SOURCES_NAMED` a side."""
+        found = self._sorted.get(relation)
+        if found is None:
+            firing = [s for s in self._sources.get(relation, {}).values() if s is not None]
+            firing.sort(key=lambda s: (s.starts_at, s.identity))
+            sides = ([s for s in firing if s.two_sided is side][:SOURCES_NAMED] for side in (False, True))
+            found = sorted(chain.from_iterable(sides), key=lambda s: (s.starts_at, s.identity))
+            self._sorted[relation] = found
+        return found
 
     def waiting(self, relation: str) -> list[str]:
         """Incidents with an alert that this relation holds, or held."""

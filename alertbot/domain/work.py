@@ -35,6 +35,8 @@ class Work:
         self.incidents: dict[str, Incident] = {}
         self.wants: dict[str, Want] = {}
         self.entries: list[Entry] = []
+        self.ended: dict[str, None] = {}
+        """Inhibition relations of which a source ended."""
         self._fresh_rows: dict[str, set[tuple[str, str]]] = {}
         self._newest_here: dict[str, str] = {}
 
@@ -164,15 +166,21 @@ class Work:
         """
         known = self.situation.incidents.get(incident.id)
         was_flapping = known is not None and known.flapping and incident.flapping
+        # What a person did disturbs nobody, and stops what still calls.
+        quiet = was_flapping and reason not in (Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON)
         revision = incident.revision + 1
         reopened = known is None or known.openings != incident.openings
         news = revision if reason in NEWS or reopened or reason is Reason.FLAPPING_ENDED else incident.news
-        incident = replace(incident, revision=revision, news=news, flushed_at=self.now)
-        status = _S.RESOLVED if incident.status is _S.HELD else incident.status
-        level = Level(status, incident.openings, revision, news, quiet=was_flapping)
-        why = Reason.FLAPPING if incident.flapping else reason
+        # `group_interval` is between flushes: a note or an acknowledgement puts nothing off.
+        flushed_at = incident.flushed_at if reason in SAID_ALREADY else self.now
+        incident = replace(incident, revision=revision, news=news, flushed_at=flushed_at)
+        # While it waits to open (again) it is, for people, still what it was: over.
+        status = incident.status if incident.told else _S.RESOLVED
+        level = Level(status, incident.openings, revision, news, quiet=quiet)
+        why = Reason.FLAPPING if incident.flapping and reason not in SAID_ALREADY else reason
         for want in self.wants_for(incident, why, level):
-            if not (was_flapping and want.integration in PAGING):
+            stands_in = reason is Reason.FELL_BACK and want.receiver == incident.also[-1]
+            if stands_in or not (quiet and want.integration in PAGING):
                 self.wants[want.id] = want
         self.incidents[incident.id] = replace(incident, cause=None)
         if reason not in SAID_ALREADY:

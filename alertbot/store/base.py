@@ -173,7 +173,10 @@ class Store(Protocol):
     """See the module's text. Every method raises `StoreUnavailable` when it can't be done now."""
 
     async def open(self) -> None:
-        """Connects, migrates the schema; raises `StoreUnusable` rather than replace what it does not know."""
+        """Connects, migrates the schema; raises `StoreUnusable` rather than replace what it does not know.
+
+        A store that only one process can have ends the leases of the one before: nobody has to wait for a dead worker.
+        """
 
     async def close(self) -> None:
         """Finishes what was begun and lets go. Idempotent."""

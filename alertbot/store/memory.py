@@ -29,7 +29,7 @@ from alertbot.store.base import (
     Source,
     Stats,
 )
-from alertbot.store.rows import Row, claimed, recorded, retried, wanted
+from alertbot.store.rows import Row, claimed, orphaned, recorded, retried, wanted
 
 T = TypeVar("T", int, tuple[datetime, str])
 Place = tuple[str, str]  # (incident, identity)
@@ -83,7 +83,10 @@ class MemoryStore:
         self._meta: dict[str, str] = {}
 
     async def open(self) -> None:
-        """Nothing to do."""
+        """Ends the leases of before: whoever held them is gone."""
+        for delivery_id, row in list(self._rows.items()):
+            if row.delivery.lease:
+                self._put_row(delivery_id, orphaned(row))
 
     async def close(self) -> None:
         """Nothing to do."""

@@ -82,6 +82,11 @@ def recorded(row: Row, outcome: Outcome) -> Row | None:
     )
 
 
+def orphaned(row: Row) -> Row:
+    """The row after its worker is known to be dead: due again at once, and its outcome is not known."""
+    return replace(row, due_at=row.since)
+
+
 def retried(row: Row, now: datetime) -> Row:
     """The row after a person asked for another try: due now, with a fresh count of attempts."""
     if row.delivery.lease:

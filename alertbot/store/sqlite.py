@@ -33,7 +33,7 @@ from alertbot.store.base import (
     Stats,
     StoreUnavailable,
 )
-from alertbot.store.rows import claimed, recorded, retried
+from alertbot.store.rows import claimed, orphaned, recorded, retried
 from alertbot.store.sqlite_file import SCHEMA, DatabaseFile, first
 from alertbot.store.sqlite_rows import (
     DELIVERIES,
@@ -97,6 +97,7 @@ class SqliteStore:
         if self._readonly:
             connection.close()
             return
+        await asyncio.to_thread(_end_leases, connection, file)
         self._checkpointer = Checkpointer(file.connect)
         self._writer = Writer(file.connect, append, file.translate, self._checkpointer.written)
         self._checkpointer.start()
@@ -391,3 +392,18 @@ class SqliteStore:
     async def set_meta(self, key: str, value: str) -> None:
         sql = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         await self._write(lambda c: c.execute(sql, (key, value)).rowcount)
+
+
+def _end_leases(connection: sqlite3.Connection, file: DatabaseFile) -> None:
+    """The file's lock is ours, so whoever held a lease is dead: nobody has to wait for it to run out."""
+    leased = "SELECT doc FROM deliveries WHERE due_at IS NOT NULL AND json_extract(doc, '$.delivery.lease') <> ''"
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        insert(
+            connection, DELIVERIES, [delivery_row(orphaned(row)) for row in docs(connection, codec.rows, leased, ())]
+        )
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        connection.close()
+        file.unlock()
+        raise file.translate(error) from error

@@ -147,8 +147,7 @@ class DatabaseFile:
             holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(lock)
             raise StoreUnusable(
-                f"{self.path} is in use by another alertbot (process {holder}):"
-                " stop that one, or use another file; several replicas share a redis:// store"
+                f"{self.path} is in use by another alertbot (process {holder}): stop that one, or use another file"
             ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

@@ -113,12 +113,11 @@ class Api:
         alerts = await store.find_alerts(labels, limit=EXPLAINED)
         found = []
         for alert in alerts:
-            page = await store.entries(identity=alert.identity)
-            entries = list(page.entries)
-            while page.next is not None:
-                # The latest decisions are the ones that are asked about.
-                page = await store.entries(identity=alert.identity, cursor=page.next)
-                entries = [*entries, *page.entries][-200:]
+            entries = await self._latest(identity=alert.identity)
+            if alert.incident:
+                # What was decided of its incident as a whole: who was told of it, and why not.
+                entries += [e for e in await self._latest(incident=alert.incident) if not e.identity]
+                entries.sort(key=lambda e: e.at)
             found.append(
                 shapes.Explanation(
                     incident=alert.incident or None,
@@ -127,6 +126,15 @@ class Api:
                 )
             )
         return _json(shapes.Explanations(alerts=found))
+
+    async def _latest(self, *, incident: str = "", identity: str = "") -> list[model.Entry]:
+        """The last 200 entries of a record, the oldest first: the latest decisions are the ones asked about."""
+        page = await self._bot.store.entries(incident=incident, identity=identity)
+        entries = list(page.entries)
+        while page.next is not None:
+            page = await self._bot.store.entries(incident=incident, identity=identity, cursor=page.next)
+            entries = [*entries, *page.entries][-200:]
+        return entries
 
     async def parked(self, request: web.Request) -> web.Response:
         """What could not be read or delivered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, Final
 
@@ -51,6 +52,26 @@ def error_response(
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
+def _complain(request: web.Request, error: Refused) -> None:
+    """A sender with a wrong token or a body that is too large is lost without it: at most once a minute each."""
+    now = asyncio.get_running_loop().time()
+    key = (error.status, request.remote or "")
+    if now < _quiet_until.get(key, 0.0):
+        return
+    if len(_quiet_until) > 1000:
+        _quiet_until.clear()
+    _quiet_until[key] = now + 60.0
+    log.warning(
+        "a request was refused: %s",
+        error.error,
+        extra={"path": request.path, "peer": request.remote, "code": error.status},
+    )
+
+
+#: (status, peer) → the loop's time until which it is not complained of again.
+_quiet_until: Final[dict[tuple[int, str], float]] = {}
+
+
 def middleware(bot: Bot) -> Any:
     """Turns what a handler raises into an answer, and counts it.
 
@@ -62,6 +83,8 @@ def middleware(bot: Bot) -> Any:
         try:
             return await handler(request)
         except Refused as e:
+            if e.status in (401, 413):
+                _complain(request, e)
             response = error_response(e.status, e.error, e.where, e.headers)
         except StoreError as e:
             # Nothing was taken. Alertmanager tries again at once after a 5xx, but not after a 4xx

@@ -150,7 +150,8 @@ def test_replay_prints_what_would_be_sent_and_why_not(config: Path, tmp_path: Pa
     other.write_text(config.read_text().replace("receiver: critical}", "receiver: web}"))
     against = alertbot("replay", "--config", config, "--against", other, record)
     assert against.returncode == 1
-    assert [json.loads(line)["only"] for line in against.stdout.splitlines()].count("+") == 2
+    only = [json.loads(line)["only"] for line in against.stdout.splitlines()]
+    assert (only.count(str(config)), only.count(str(other))) == (4, 2)
     assert alertbot("replay", "--config", config, "--against", config, record).returncode == 0
 
 
@@ -210,6 +211,8 @@ def test_an_evening_with_the_bot(bot: tuple[subprocess.Popen[str], str], config:
     assert ask("incidents", "resolve", incident["id"])["status"] == "resolved"
     missing = alertbot("incidents", "show", "nothere", "--config", config, "--url", url)
     assert (missing.returncode, missing.stderr) == (1, "alertbot: there is no such incident\n")
+    late = alertbot("incidents", "ack", incident["id"], "--config", config, "--url", url)
+    assert (late.returncode, "nothing to acknowledge" in late.stderr) == (1, True)
     replayed = alertbot("replay", "--config", config, "--from-store", "--since", "1h")
     assert [json.loads(line)["action"] for line in replayed.stdout.splitlines()][:2] == ["open", "open"]
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -516,3 +517,17 @@ async def test_a_migration_runs_once_and_one_that_fails_changes_nothing(file: Pa
     # And now the older alertbot refuses it.
     with pytest.raises(StoreUnusable, match="newer alertbot"):
         await opened(file)
+
+
+async def test_what_a_dead_process_had_in_hand_is_due_at_once_at_the_next_start(file: Path) -> None:
+    """Its lease has two minutes left, and a page must not wait for them: the file's lock says that it is dead."""
+    store = await opened(file)
+    await store.commit(Changes(wants=[want()]))
+    [taken] = await store.claim(want().lane, at(1), "dead", timedelta(minutes=2), 1)
+    assert not taken.uncertain
+    assert await store.claim(want().lane, at(2), "other", timedelta(minutes=2), 1) == []
+    await store.close()
+    store = await opened(file)
+    [again] = await store.claim(want().lane, at(2), "next", timedelta(minutes=2), 1)
+    assert again.uncertain
+    await store.close()

@@ -164,8 +164,9 @@ class Twins(RuleBasedStateMachine):
 
     @rule()
     def start_again(self) -> None:
-        sqlite = self.stores[1]
+        memory, sqlite = self.stores
         self.loop.run_until_complete(sqlite.close())
+        self.loop.run_until_complete(memory.open())
         self.stores[1] = open_store(f"sqlite:///{Path(self.folder.name) / 'alertbot.db'}")
         self.loop.run_until_complete(self.stores[1].open())
 
