@@ -244,6 +244,7 @@ class Outbox:
 
     def _done(self, delivery: Delivery, action: Action, result: Sent | DryRun, now: datetime) -> Outcome:
         dry = isinstance(result, DryRun)
+        said = result.text if isinstance(result, DryRun) else ""
         remote = dict(delivery.remote) if isinstance(result, DryRun) else dict(result.remote)
         remote[TOLD_UNTIL] = delivery.want.at.isoformat()
         if isinstance(result, DryRun):
@@ -256,7 +257,7 @@ class Outbox:
             remote=remote,
             remote_id="" if isinstance(result, DryRun) else result.remote_id or delivery.remote_id,
             sent_at=now,
-            entries=[_entry(delivery, action, now, Reason.DRY_RUN if dry else Reason.SENT)],
+            entries=[_entry(delivery, action, now, Reason.DRY_RUN if dry else Reason.SENT, said=said)],
         )
 
     async def _retry(self, delivery: Delivery, action: Action, result: Retry, now: datetime) -> None:
@@ -366,6 +367,7 @@ def _entry(
     reason: Reason,
     error: str = "",
     until: datetime | None = None,
+    said: str = "",
 ) -> Entry:
     want = delivery.want
     details = {
@@ -374,8 +376,7 @@ def _entry(
         "action": action.value,
         "receiver": want.receiver,
     }
-    if error:
-        details["error"] = error
+    details |= {k: v for k, v in (("error", error), ("said", said)) if v}
     return Entry(at, "delivery", reason, want.incident, until=until, details=details)
 
 

@@ -8,7 +8,7 @@ from alertbot.domain.model import Entry
 from alertbot.domain.reasons import Reason
 
 _SENTENCES: Final[dict[Reason, str]] = {
-    Reason.NEW_EPISODE: "the alert fires{waits}",
+    Reason.NEW_EPISODE: "the alert fires; the route {route} takes it, for {receiver}{waits}",
     Reason.DUPLICATE: "heard again, nothing new: a repeat, or the other Alertmanager of a pair",
     Reason.START_MOVED: "still the same episode: its start moved, and people were not told that it closed",
     Reason.STALE_FIRING: "a late report of an episode that is already closed: not taken for a new one",
@@ -46,7 +46,7 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.RECEIVER_REMOVED: "its receiver “{by}” is no longer in the config: the root route's takes over",
     Reason.POLICY_CHANGED: "the config changed: looked at anew",
     Reason.SENT: "{action} sent to {integration} {to}",
-    Reason.DRY_RUN: "{action} not sent to {integration} {to}: no credentials, so it runs dry",
+    Reason.DRY_RUN: "{action} not sent to {integration} {to}, which has no credentials and runs dry: {said}",
     Reason.RETRYING: "{integration} {to} failed, and is tried again{until}: {error}",
     Reason.PARKED: "{integration} {to} will not take it: {error}",
     Reason.NOTHING_TO_SEND: "{integration} {to} need not hear of it any more",
@@ -63,6 +63,6 @@ def sentence(entry: Entry) -> str:
     """What an entry says, as one sentence without a full stop."""
     changes = f" ({entry.details['changes']} changes)" if "changes" in entry.details else ""
     until = f" until {entry.until:%Y-%m-%d %H:%M:%S} UTC" if entry.until else ""
-    waits = f", and waits for its group{until}" if until else ""
+    waits = f", after the wait for its group{until}" if until else ""
     words = _Blank({**entry.details, "waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes})
     return _SENTENCES[entry.reason].format_map(words)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from alertbot.domain import inhibit, lifecycle
 from alertbot.domain.levels import REMINDED
-from alertbot.domain.model import Alert, AlertStatus, Hold, Incident, IncidentStatus, Level
+from alertbot.domain.model import Alert, AlertStatus, Cause, Hold, Incident, IncidentStatus, Level
 from alertbot.domain.muting import muted
 from alertbot.domain.reasons import Reason
 from alertbot.domain.work import Work
@@ -62,6 +62,7 @@ def _flush(work: Work, incident: Incident) -> None:
     next_look = min((a.hold.until for a in seen.held if a.hold and a.hold.until), default=None)
     counted = replace(
         incident,
+        cause=_cause_of(incident),
         flush_at=next_look,
         firing=len(seen.told) + len(seen.fresh),
         held=len(seen.held),
@@ -72,6 +73,12 @@ def _flush(work: Work, incident: Incident) -> None:
         _flush_told(work, incident, counted, seen)
     else:
         _flush_untold(work, counted, seen)
+
+
+def _cause_of(incident: Incident) -> Cause | None:
+    """What led to this flush. The time that it was meant to wait is no delay of ours."""
+    cause, meant = incident.cause, incident.flush_at
+    return replace(cause, at=max(cause.at, meant)) if cause is not None and meant is not None else cause
 
 
 def _too_early(work: Work, incident: Incident) -> bool:

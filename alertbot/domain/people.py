@@ -8,9 +8,10 @@ from typing import Final
 
 from alertbot.domain import lifecycle
 from alertbot.domain.events import Acknowledged, KeptFailing, NoteAdded, ReceiverTested, ResolvedByPerson
-from alertbot.domain.model import Incident, IncidentStatus
+from alertbot.domain.model import SEVERITY_LABEL, Incident, IncidentStatus
 from alertbot.domain.reasons import Reason
 from alertbot.domain.reports import incident_id
+from alertbot.domain.severity import severities_of
 from alertbot.domain.work import Work
 
 _S = IncidentStatus
@@ -81,17 +82,27 @@ def test(work: Work, event: ReceiverTested) -> None:
         receiver=event.receiver,
         labels={"alertname": "AlertbotTest", "receiver": event.receiver},
         title=f"Test of receiver {event.receiver}: nothing is wrong",
-        severity=work.policy.severities[-1].name,
+        severity=_severity_of(work, event.receiver),
         status=_S.OPEN,
         created_at=work.now,
         opened_at=work.now,
         openings=1,
+        firing=1,
         flush_at=work.now + TEST_LASTS,
         cause=work.cause,
         test=True,
     )
     work.say("person", Reason.TEST, incident=incident.id, by=event.by)
     work.tell(incident, Reason.TEST)
+
+
+def _severity_of(work: Work, receiver: str) -> str:
+    """What usually comes through a receiver: a drill is to ring as the real thing does."""
+    for route in work.policy.route.walk():
+        for matcher in route.matchers if route.receiver == receiver else ():
+            if matcher.name == SEVERITY_LABEL and matcher.op == "=":
+                return matcher.value
+    return severities_of(work.policy).default
 
 
 def fall_back(work: Work, event: KeptFailing) -> None:

@@ -141,7 +141,8 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
         else:
             # Until when it waits for the rest of its group.
             waits = incident.flush_at if incident.flush_at and incident.flush_at > work.now else None
-            work.say("alert", Reason.NEW_EPISODE, alert=alert, until=waits)
+            details = {"route": route.key, "receiver": incident.receiver}
+            work.say("alert", Reason.NEW_EPISODE, alert=alert, until=waits, details=details)
             _count(work, incident.id, 1)
             if row is not None and row.announced and row.settled:
                 # People saw it among the resolved ones.

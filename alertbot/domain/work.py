@@ -162,7 +162,7 @@ class Work:
         """Raises what the destinations should show by one revision.
 
         Of a flapping incident, those that page hear nothing more: not from the change on at which it was found to flap,
-        which they are still told.
+        which they are still told. Of a fallback nobody hears but the fallback.
         """
         known = self.situation.incidents.get(incident.id)
         was_flapping = known is not None and known.flapping and incident.flapping
@@ -179,8 +179,11 @@ class Work:
         level = Level(status, incident.openings, revision, news, quiet=quiet)
         why = Reason.FLAPPING if incident.flapping and reason not in SAID_ALREADY else reason
         for want in self.wants_for(incident, why, level):
-            stands_in = reason is Reason.FELL_BACK and want.receiver == incident.also[-1]
-            if stands_in or not (quiet and want.integration in PAGING):
+            if reason is Reason.FELL_BACK:
+                concerned = want.receiver == incident.also[-1]
+            else:
+                concerned = not (quiet and want.integration in PAGING)
+            if concerned:
                 self.wants[want.id] = want
         self.incidents[incident.id] = replace(incident, cause=None)
         if reason not in SAID_ALREADY:

@@ -320,7 +320,6 @@ async def test_a_fallback_hears_of_the_incident_from_then_on() -> None:
     await s.report("5:00", alert("Down", "0:00", "5:00"))
     assert s.heard() == [
         "0:10 slack open first_notification 1/0/0",
-        "1:00 slack update fell_back 1/0/0",
         "1:00 log open fell_back 1/0/0",
         "5:00 slack resolve all_resolved 0/1/0",
         "5:00 log resolve all_resolved 0/1/0",
