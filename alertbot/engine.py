@@ -31,6 +31,7 @@ from alertbot.domain.events import (
 from alertbot.domain.model import Entry, Want
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
+from alertbot.domain.repeats import Marks, Repeats, marks
 from alertbot.domain.situation import Decision, Situation
 from alertbot.store.base import Changes, Keys, Parked, Store, StoreError, StoreUnavailable
 
@@ -71,7 +72,8 @@ class _Job:
 class Engine:
     """See the module's text. `on_wants` is called after each commit that asks something of the outbox.
 
-    `on_decision` sees every decision in order, before it is committed (the replay listens there).
+    `on_decision` sees every decision in order, before it is committed (the replay listens there). With nobody there,
+    repeats are only counted.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Engine:
         *,
         counts: Counts | None = None,
         on_wants: Callable[[], None] = lambda: None,
-        on_decision: Callable[[Decision], None] = lambda _: None,
+        on_decision: Callable[[Decision], None] | None = None,
     ) -> None:
         self.store = store
         self.policy = policy
@@ -103,6 +105,7 @@ class Engine:
         self._stopping = False
         self._turn = asyncio.Lock()
         self._unreadable: dict[int, Parked] = {}
+        self._repeats = Repeats()
 
     # Accepting.
 
@@ -232,8 +235,9 @@ class Engine:
         return jobs
 
     async def _decide_jobs(self, jobs: Sequence[_Job]) -> None:
+        heard: Marks
         try:
-            changes = await self._decided(jobs)
+            changes, heard = await self._decided(jobs)
         except StoreError:
             raise
         except Exception:  # a defect in a decision must stop one event, not all that come after it
@@ -243,6 +247,7 @@ class Engine:
                     await self._decide_jobs([job])
                 return
             log.exception("an event could not be decided: parked", extra={"seq": jobs[0].seq})
+            heard = {}
             changes = Changes(
                 done=[jobs[0].seq],
                 parked=[
@@ -258,16 +263,17 @@ class Engine:
                 ],
             )
         await self._commit(changes)
+        self._repeats.take(heard)
         for job in jobs:
             self._queue.popleft()
             self._backlog -= job.size
             if job.decided is not None and not job.decided.done():
                 job.decided.set_result(None)
 
-    async def _decided(self, jobs: Sequence[_Job]) -> Changes:
+    async def _decided(self, jobs: Sequence[_Job]) -> tuple[Changes, Marks]:
         """Loads for a batch, decides it in order, then what is due at once because of it."""
         situation = Situation(self.policy)
-        events = [(job, event) for job in jobs for event in job.parsed.events]
+        events = self._news([(job, event) for job in jobs for event in job.parsed.events])
         await self._load(situation, [event for _, event in events])
         work = _Gathered()
         for job, event in events:
@@ -284,7 +290,28 @@ class Engine:
                 Parked(f"a{job.seq}-{n}", job.at, "alert", str(job.seq), part.where, part.error, part.raw)
                 for n, part in enumerate(job.parsed.set_aside)
             ]
-        return work.changes(situation, [job.seq for job in jobs], parked)
+        changes = work.changes(situation, [job.seq for job in jobs], parked)
+        return changes, marks(situation, (e for _, e in events if isinstance(e, AlertsReported)), changes.alerts)
+
+    def _news(self, events: Sequence[tuple[_Job, Event]]) -> Sequence[tuple[_Job, Event]]:
+        """The events without what only repeats, which is counted."""
+        if self.on_decision is not None:
+            return events
+        news: list[tuple[_Job, Event]] = []
+        left: set[str] = set()
+        repeats = 0
+        for job, event in events:
+            if isinstance(event, AlertsReported):
+                new = self._repeats.sift(event, job.at, left)
+                repeats += len(event.alerts) - len(new.alerts)
+                if not new.alerts and event.alerts:
+                    continue
+                event = new
+            news.append((job, event))
+        if self.counts is not None:
+            for _ in range(repeats):
+                self.counts.decided(Reason.DUPLICATE)
+        return news
 
     async def _decide_woken(self, due: Sequence[str], now: datetime) -> None:
         situation = Situation(self.policy)
@@ -304,7 +331,8 @@ class Engine:
 
     def _apply(self, situation: Situation, decision: Decision, work: _Gathered) -> None:
         situation.apply(decision)
-        self.on_decision(decision)
+        if self.on_decision is not None:
+            self.on_decision(decision)
         work.add(decision)
         if self.counts is not None:
             for entry in decision.entries:
@@ -312,10 +340,9 @@ class Engine:
 
     async def _load(self, situation: Situation, events: Sequence[Event]) -> None:
         """What the events name, what follows from that, and the incidents that wait for a source."""
-        policy = situation.policy
         first = Needs()
         for event in events:
-            needs(policy, event, first)
+            needs(event, first)
         await self._fetch(situation, first)
         more = Needs()
         for event in events:

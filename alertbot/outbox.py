@@ -93,6 +93,7 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
         self._working: dict[str, set[asyncio.Task[None]]] = {}
         self._stopping = False
+        self._giving_up = asyncio.Lock()
 
     def wake(self) -> None:
         """Something may be due."""
@@ -118,6 +119,7 @@ class Outbox:
         delay = 0.1
         while not self._stopping:
             self._signal.clear()
+            now = self.clock.now()
             try:
                 started = await self.claim_due()
                 next_at = await self.store.next_delivery()
@@ -128,8 +130,7 @@ class Outbox:
                 delay = min(delay * 2, 5.0)
                 continue
             if not started:
-                # What is due but could not be started waits for a place in its lane, and that wakes this loop.
-                now = self.clock.now()
+                # What was due and could not be started waits for a place in its lane, and that wakes this loop.
                 until = next_at if next_at is None or next_at > now else now + timedelta(seconds=1)
                 await self.clock.wait(self._signal, until)
 
@@ -265,7 +266,13 @@ class Outbox:
         if now - since >= GIVE_UP_AFTER:
             await self._failed(delivery, action, Failed(f"given up after 24 hours: {result.error}"))
             return
-        next_at = now + (result.after if result.after is not None else backoff(delivery.id, delivery.attempts))
+        if result.after is not None:
+            next_at = now + result.after
+        else:
+            next_at = now + backoff(delivery.id, delivery.attempts)
+            if now < since + FALLBACK_AFTER:
+                # The last try before the fallback is due, and not minutes after that.
+                next_at = min(next_at, since + FALLBACK_AFTER)
         entries = []
         if result.error != delivery.last_error:
             entries = [_entry(delivery, action, now, Reason.RETRYING, result.error, next_at)]
@@ -287,8 +294,7 @@ class Outbox:
             entries=entries,
             remote=delivery.remote if result.remote is None else {**delivery.remote, **result.remote},
         )
-        await self._ask_fallback(outcome, delivery.want, now)
-        await self._record(outcome)
+        await self._record_failure(outcome, delivery.want, now)
 
     async def _failed(self, delivery: Delivery, action: Action, result: Failed) -> None:
         now = self.clock.now()
@@ -303,23 +309,27 @@ class Outbox:
             entries=[_entry(delivery, action, now, Reason.PARKED, result.error)],
             parked=[Parked(f"d-{delivery.id}", now, "delivery", delivery.id, delivery.want.to, result.error)],
         )
-        await self._ask_fallback(outcome, delivery.want, now)
-        await self._record(outcome)
+        await self._record_failure(outcome, delivery.want, now)
 
-    async def _ask_fallback(self, outcome: Outcome, want: Want, now: datetime) -> None:
-        """Once all of a receiver's integrations are parked, or failed for long enough, that is news for the engine."""
+    async def _record_failure(self, outcome: Outcome, want: Want, now: datetime) -> None:
+        """Once all of a receiver's integrations are parked, or failed for long enough, that is news for the engine.
+
+        One at a time: of several that fail in the same moment, the last must see what became of the others.
+        """
         receiver = self.policy.receivers.get(want.receiver)
-        if receiver is None or receiver.fallback is None or want.kind != "incident":
+        asks = receiver is not None and receiver.fallback is not None and want.kind == "incident"
+        if not asks or not _hopeless(outcome.status, outcome.failing_since, now):
+            await self._record(outcome)
             return
-        if not _hopeless(outcome.status, outcome.failing_since, now):
-            return
-        others = [
-            d
-            for d in await self.store.deliveries(want.incident)
-            if d.want.receiver == want.receiver and d.want.kind == "incident" and d.id != outcome.id
-        ]
-        if all(_hopeless(d.status, d.failing_since, now) for d in others):
-            await self.on_kept_failing(want.incident, want.receiver)
+        async with self._giving_up:
+            others = [
+                d
+                for d in await self.store.deliveries(want.incident)
+                if d.want.receiver == want.receiver and d.want.kind == "incident" and d.id != outcome.id
+            ]
+            if all(_hopeless(d.status, d.failing_since, now) for d in others):
+                await self.on_kept_failing(want.incident, want.receiver)
+            await self._record(outcome)
 
 
 def backoff(delivery: str, attempts: int) -> timedelta:

@@ -45,17 +45,11 @@ class Needs:
         self.labels: Mapping[str, str] | None = None
 
 
-def needs(policy: Policy, event: Event, into: Needs) -> None:
+def needs(event: Event, into: Needs) -> None:
     """What the event names by itself."""
-    match_severity = severities_of(policy)
     match event:
         case AlertsReported():
-            for report in event.alerts:
-                into.identities.add(report.fingerprint)
-                if report.firing:
-                    labels = match_severity.with_severity(report.labels)
-                    for route in match(policy.route, labels):
-                        into.incident_keys.add(incident_key(route, group_labels(route, labels)))
+            into.identities.update(report.fingerprint for report in event.alerts)
         case Woken(incident):
             into.members.add(incident)
         case Acknowledged():
@@ -70,14 +64,23 @@ def needs(policy: Policy, event: Event, into: Needs) -> None:
 
 
 def needs_more(situation: Situation, event: Event, into: Needs) -> None:
-    """What follows from what was loaded: other label sets of a fingerprint, who waits for a source, who is cut off."""
+    """What follows from what was loaded: other label sets of a fingerprint, the incidents that an alert may join, who
+    waits for a source, who is cut off.
+    """
     match event:
         case AlertsReported():
+            match_severity = severities_of(situation.policy)
             cut_off = event.truncated > 0 and not any(r.firing for r in event.alerts)
             for report in event.alerts:
                 rows = situation.current(report.fingerprint)
-                if rows and not reports.same_labels(rows[0].labels, report.labels):
+                known = bool(rows) and reports.same_labels(rows[0].labels, report.labels)
+                if rows and not known:
                     into.identities.add(fingerprint(report.labels))
+                # What fires and goes on to fire joins nothing. What resolves may fire again in the same transaction.
+                if not (known and report.firing and all(row.firing for row in rows)):
+                    labels = match_severity.with_severity(report.labels)
+                    for route in match(situation.policy.route, labels):
+                        into.incident_keys.add(incident_key(route, group_labels(route, labels)))
                 for row in rows:
                     if row.incident:
                         into.incidents.add(row.incident)

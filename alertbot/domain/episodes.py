@@ -14,12 +14,15 @@ from typing import Final
 from alertbot.domain.events import ReportedAlert
 from alertbot.domain.model import Alert, AlertStatus
 from alertbot.domain.reasons import Reason
+from alertbot.domain.values import copied
 
 #: How long after a close a "firing" that belongs to the closed episode is taken for a late one. Alertmanager gives up
 #: on a request after group_interval (5 m by default) and the wait for its peers (15 s each), and a peer that was cut
 #: off
 #: catches up within its own group_interval; later than this it is the sender's present opinion that the alert fires.
 LATE: Final = timedelta(minutes=10)
+#: How often it is written down that an open alert was heard again.
+SEEN_EVERY: Final = timedelta(minutes=1)
 
 
 def is_open(fired: datetime | None, end: datetime | None, start: datetime | None) -> bool:
@@ -50,7 +53,7 @@ def _fires(prior: Alert, report: ReportedAlert, now: datetime) -> tuple[Alert, R
             return _open(prior, report, fired, prior.changed_at, now), Reason.HEARD_AGAIN
         if fired != prior.fired_at:
             return replace(prior, fired_at=fired, starts_at=fired, seen_at=now), Reason.START_MOVED
-        if now - prior.seen_at < timedelta(minutes=1):
+        if now - prior.seen_at < SEEN_EVERY:
             return prior, Reason.DUPLICATE
         return replace(prior, seen_at=now), Reason.DUPLICATE
     if is_open(start, prior.cleared_end, prior.cleared_start):
@@ -65,7 +68,7 @@ def _fires(prior: Alert, report: ReportedAlert, now: datetime) -> tuple[Alert, R
 
 
 def _open(prior: Alert, report: ReportedAlert, fired: datetime, changed: datetime, now: datetime) -> Alert:
-    return replace(
+    return copied(
         prior,
         status=AlertStatus.FIRING,
         annotations=report.annotations,
@@ -81,6 +84,8 @@ def _open(prior: Alert, report: ReportedAlert, fired: datetime, changed: datetim
 def _resolves(prior: Alert, report: ReportedAlert, now: datetime) -> tuple[Alert, Reason]:
     end = report.ends_at or now
     start = report.starts_at or (prior.fired_at if prior.fired_at and prior.fired_at <= end else end)
+    # An end before its own start comes of clocks that differ: over it is all the same.
+    end = max(end, start)
     if prior.cleared_end is not None and prior.cleared_start is not None:
         end, start = max((end, start), (prior.cleared_end, prior.cleared_start))
     heard = replace(prior, cleared_end=end, cleared_start=start)

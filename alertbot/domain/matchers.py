@@ -60,7 +60,10 @@ class Matcher:
 
 def matches_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     """Whether every one of them matches; true for none at all."""
-    return all(m._test(labels.get(m.name, "")) for m in matchers)  # a call less for each matcher
+    for matcher in matchers:  # noqa: SIM110  # the hottest line of routing: a generator costs as much as the matching
+        if not matcher._test(labels.get(matcher.name, "")):
+            return False
+    return True
 
 
 def parse_matchers(text: str, mode: Mode = "fallback") -> tuple[Matcher, ...]:

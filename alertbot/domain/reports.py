@@ -16,6 +16,7 @@ from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.domain.routing import Route, group_labels, incident_key, match
 from alertbot.domain.severity import severities_of
+from alertbot.domain.values import copied
 from alertbot.domain.work import Work
 
 _S = IncidentStatus
@@ -23,9 +24,9 @@ _S = IncidentStatus
 
 def same_labels(known: Mapping[str, str], sent: Mapping[str, str]) -> bool:
     """Whether a known alert has just the labels that were sent: the severity that we add does not count."""
-    return all(known.get(k) == v for k, v in sent.items() if k != SEVERITY_LABEL) and len(known) == len(sent) + (
-        SEVERITY_LABEL not in sent
-    )
+    if SEVERITY_LABEL in sent:
+        sent = {k: v for k, v in sent.items() if k != SEVERITY_LABEL}
+    return len(known) == len(sent) + 1 and sent.items() <= known.items()
 
 
 def incident_id(key: str, at: datetime) -> str:
@@ -46,6 +47,8 @@ def report(work: Work, event: AlertsReported) -> None:
     """Each alert by itself; then, where all that was left of a truncated body is resolved, what was cut off."""
     match_severity = severities_of(work.policy)
     heard = {_report_one(work, event, report, match_severity.with_severity(report.labels)) for report in event.alerts}
+    for incident, firing in work.firing.items():
+        work.incidents[incident] = replace(work.incidents[incident], firing=firing)
     _look_at_waiting(work)
     if event.truncated > 0 and not any(r.firing for r in event.alerts):
         _cut_off(work, event, heard)
@@ -86,7 +89,8 @@ def _unheard(
     work: Work, event: AlertsReported, report: ReportedAlert, identity: str, labels: Mapping[str, str]
 ) -> Alert:
     """An alert before its first report: resolved, and nobody was told anything."""
-    unheard = Alert(
+    found = inhibit.sides(work.policy, labels)
+    return Alert(
         incident="",
         identity=identity,
         fingerprint=report.fingerprint,
@@ -103,8 +107,9 @@ def _unheard(
         group_key=event.group_key,
         external_url=event.external_url,
         settled=True,
+        source_of=found.source_of,
+        two_sided=found.two_sided,
     )
-    return labelled(work.policy, unheard, labels)
 
 
 def labelled(policy: Policy, alert: Alert, labels: Mapping[str, str]) -> Alert:
@@ -121,7 +126,7 @@ def labelled(policy: Policy, alert: Alert, labels: Mapping[str, str]) -> Alert:
 
 def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
     """An episode begins: into the incidents of the routes that take it now; other rows are history."""
-    base = replace(rows[0], group_key=event.group_key, external_url=event.external_url, source=event.source)
+    base = rows[0]
     before = {row.incident: row for row in rows}
     went: set[str] = set()
     for route in match(work.policy.route, base.labels):
@@ -131,8 +136,17 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
         if incident.id in went:
             continue
         went.add(incident.id)
-        alert = replace(
-            base, incident=incident.id, announced=told, settled=False, hold=None, cleared=False, current=True
+        alert = copied(
+            base,
+            incident=incident.id,
+            group_key=event.group_key,
+            external_url=event.external_url,
+            source=event.source,
+            announced=told,
+            settled=False,
+            hold=None,
+            cleared=False,
+            current=True,
         )
         work.put(alert)
         # It closed and fires again before anybody was told of the close: for people it never stopped.
@@ -158,7 +172,7 @@ def _count(work: Work, incident_id: str, more: int) -> None:
     """While nobody was told of an incident its alerts are counted as they come; from its flush on, by the flush."""
     incident = work.incident(incident_id)
     if incident is not None and incident.status is _S.PENDING:
-        work.incidents[incident_id] = replace(incident, firing=max(0, incident.firing + more))
+        work.firing[incident_id] = max(0, work.firing.get(incident_id, incident.firing) + more)
 
 
 def _join(work: Work, route: Route, alert: Alert) -> Incident:
@@ -234,4 +248,6 @@ def _schedule(work: Work, incident_id: str) -> None:
 def _flush_by(work: Work, incident: Incident, at: datetime) -> None:
     """Looks at an incident at a time, or before."""
     first = at if incident.flush_at is None else min(at, incident.flush_at)
-    work.incidents[incident.id] = replace(incident, flush_at=first, cause=incident.cause or work.cause)
+    if first != incident.flush_at or incident.cause is None:
+        incident = replace(incident, flush_at=first, cause=incident.cause or work.cause)
+    work.incidents[incident.id] = incident

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from alertbot.domain.matchers import Matcher, matches_all
 from alertbot.domain.model import SEVERITY_LABEL
@@ -67,4 +68,9 @@ def group_labels(route: Route, labels: Mapping[str, str]) -> dict[str, str]:
 
 def incident_key(route: Route, group: Mapping[str, str]) -> str:
     """What makes two alerts of one route belong together."""
-    return route.key + "\n" + json.dumps(dict(group), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _key(route.key, tuple(group.items()))
+
+
+@lru_cache(maxsize=1024)  # the alerts of a body mostly are of one group
+def _key(route: str, group: tuple[tuple[str, str], ...]) -> str:
+    return route + "\n" + json.dumps(dict(group), sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -33,6 +33,8 @@ class Work:
         self.cause = Cause(now, trace_id)
         self.alerts: dict[tuple[str, str], Alert] = {}
         self.incidents: dict[str, Incident] = {}
+        self.firing: dict[str, int] = {}
+        """Alerts that fire in an incident of which nobody was told yet, where that changed."""
         self.wants: dict[str, Want] = {}
         self.entries: list[Entry] = []
         self.ended: dict[str, None] = {}

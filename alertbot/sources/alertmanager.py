@@ -262,9 +262,12 @@ def _scalar(raw: msgspec.Raw) -> Any:
     if not raw:
         return None
     try:
-        value = msgspec.json.decode(_mended(bytes(raw)))
+        value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        try:
+            value = msgspec.json.decode(_mended(bytes(raw)))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
     return value if type(value) in (str, int) else None
 
 
