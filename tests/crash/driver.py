@@ -1,21 +1,24 @@
 """The bot in a process that kills itself at one of its calls, and a sender that knows what was answered.
 
-`python -m tests.crash.driver` reads tasks from stdin, one JSON object a line, and runs each in a fork of itself: what takes
-long, the imports, is done once. A task's fork goes through the steps of the scenario from a given one on, and writes what
-it got through to stdout, one JSON object a line; the last line of a task is {"exit": how the fork ended}.
+`python -m tests.crash.driver` reads tasks from stdin, one JSON object a line, and runs each in a fork of itself: what
+takes long, the imports, is done once. A task's fork writes what it got through to stdout, one JSON object a line; the
+last line of a task is {"exit": how the fork ended}.
 
-The calls are those to the store, before each and for those that write also after, and those to the providers: before the
-request goes out, and when the provider has answered and the bot has not heard it. They are counted; at call number
-`crash_at` the process gets SIGKILL.
+A task with a `step` goes through the scenario from there on. The moments at which it can die are before and after each
+call to the store (of one that only reads: before) and each request to a provider: not sent yet, or answered and the bot
+has not heard it. A moment is named by the call and by how often this life came there: "before store.commit 2". A task
+with `expect` takes webhooks from outside until there are so many incidents, and is killed from there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,16 +32,21 @@ from alertbot.app import App
 from alertbot.clock import MovableClock
 from alertbot.domain.fingerprint import fingerprint
 from alertbot.notifiers import pagerduty, slack
+from alertbot.render import environment
 from alertbot.store import sqlite
 from alertbot.store.base import Store
-from tests.acceptance.timing import advance, settle
+from tests.acceptance.timing import PATIENCE, advance, settle
 
 Say = Callable[[dict[str, Any]], None]
 
 #: Imported before the first fork, so that no fork has to.
 WARM: Final = (notifiers, pagerduty, slack, sqlite)
-#: A crash after a read is the same as one before the next call.
+#: A crash after a read is one before the next call: neither the file nor a provider is any other for it.
 WRITES: Final = frozenset({"open", "append", "commit", "claim", "record", "set_meta"})
+#: Where the process dies late, a call is held for so many seconds: all that does not wait for it goes on meanwhile.
+HELD: Final = 0.05
+#: No such moment: this life ends by itself.
+NEVER: Final = ""
 
 CONFIG: Final = """
 global: {{slack_bot_token: xoxb-stand-in, slack_api_url: {slack}/api/, pagerduty_url: {pagerduty}/}}
@@ -53,18 +61,24 @@ receivers:
 
 
 class Crash:
-    """Counts the calls, and kills the process at one of them."""
+    """Kills the process at one moment; `late`: once all that does not wait for the call there has gone on."""
 
-    def __init__(self, at: int, say: Say) -> None:
-        self.at = at
-        self.count = 0
+    def __init__(self, at: str, late: bool, say: Say) -> None:
+        self.moments: list[str] = []
+        self._at = at
+        self._late = late
         self._say = say
+        self._seen: Counter[str] = Counter()
 
-    def here(self, what: str) -> None:
-        """One of the moments at which a process can die."""
-        self.count += 1
-        if self.count == self.at:
-            self._say({"killed": what})
+    async def here(self, what: str) -> None:
+        """A moment at which a process can die."""
+        self._seen[what] += 1
+        moment = f"{what} {self._seen[what]}"
+        self.moments.append(moment)
+        if moment == self._at:
+            if self._late:
+                await asyncio.sleep(HELD)
+            self._say({"killed": moment})
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -79,17 +93,17 @@ class CrashingStore:
         method = getattr(self._store, name)
 
         async def call(*args: Any, **options: Any) -> Any:
-            self._crash.here(f"before store.{name}")
+            await self._crash.here(f"before store.{name}")
             result = await method(*args, **options)
             if name in WRITES:
-                self._crash.here(f"after store.{name}")
+                await self._crash.here(f"after store.{name}")
             return result
 
         return call
 
 
 class CrashingProxy:
-    """An HTTP proxy in the bot's own process: it can die with the request not sent, or sent and the answer not heard."""
+    """An HTTP proxy in the bot's own process, which can die with a request not sent, or its answer not heard."""
 
     def __init__(self, name: str, upstream: str, crash: Crash) -> None:
         self._name = name
@@ -110,12 +124,12 @@ class CrashingProxy:
     async def _pass_on(self, request: web.Request) -> web.Response:
         what = f"{self._name} {request.path.rpartition('/')[2]}"
         body = await request.read()
-        self._crash.here(f"before {what}")
+        await self._crash.here(f"before {what}")
         headers = {k: v for k, v in request.headers.items() if k in ("Authorization", "Content-Type")}
         url = f"{self._upstream}{request.path_qs}"
         async with self._session.request(request.method, url, data=body or None, headers=headers) as answer:
             said = await answer.read()
-        self._crash.here(f"after {what}")
+        await self._crash.here(f"after {what}")
         return web.Response(status=answer.status, body=said, content_type=answer.content_type)
 
 
@@ -167,50 +181,77 @@ class Scenario:
 
     async def incidents(self) -> list[dict[str, Any]]:
         """All of them as the API shows them."""
-        url = f"http://127.0.0.1:{self._app.port}/api/v1/incidents"
+        url = f"http://127.0.0.1:{self._app.port}/api/v1/incidents?limit=200"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             return list((await answer.json())["incidents"])
 
 
-async def run(task: dict[str, Any], say: Say) -> None:
-    """One life of the bot: from step `step` on, which was answered already or not, at the time `at`."""
-    crash = Crash(task["crash_at"], say)
-    slack_proxy = CrashingProxy("slack", task["slack"], crash)
-    pagerduty_proxy = CrashingProxy("pagerduty", task["pagerduty"], crash)
-    await slack_proxy.start()
-    await pagerduty_proxy.start()
-    folder = Path(task["folder"])
-    config = CONFIG.format(slack=slack_proxy.url, pagerduty=pagerduty_proxy.url, store=folder / "alertbot.db")
-    (folder / "alertbot.yml").write_text(config)
-    clock = MovableClock(datetime.fromisoformat(task["at"]))
-    app = App(folder / "alertbot.yml", {}, clock=clock)
-    inner = app.store
-    app.store = app.engine.store = app.outbox.store = cast("Store", CrashingStore(inner, crash))
-    await app.start()
-    scenario = Scenario(app, datetime.fromisoformat(task["started"]))
+class Life:
+    """One life of the bot on the file in the task's folder, from the time `at` on."""
 
-    async def settled() -> None:
-        await settle(inner, clock)
-        say({"at": clock.now().isoformat()})
+    def __init__(self, task: dict[str, Any], say: Say) -> None:
+        self._task = task
+        self._say = say
+        self._crash = Crash(task["die"], task["late"], say)
 
-    answered = task["answered"]
-    for step in range(task["step"], len(Scenario.STEPS)):
-        if not answered:
-            assert await scenario.do(step), Scenario.STEPS[step]
-            say({"step": step, "answered": True})
-        answered = False
-        await advance(inner, clock, timedelta(minutes=1), settled)
-        say({"step": step + 1, "answered": False})
-    records = {i.id: (await inner.entries(incident=i.id)).entries for i in (await inner.incidents()).incidents}
-    say(
-        {
-            "incidents": await scenario.incidents(),
-            "reasons": {i: [(e.reason.value, e.identity) for e in entries] for i, entries in records.items()},
-            "parked": len(await inner.parked()),
-            "calls": crash.count,
-        }
-    )
-    await app.stop()
+    async def run(self) -> None:
+        """Until the task is done, or the process is killed."""
+        task = self._task
+        slack_proxy = CrashingProxy("slack", task["slack"], self._crash)
+        pagerduty_proxy = CrashingProxy("pagerduty", task["pagerduty"], self._crash)
+        await slack_proxy.start()
+        await pagerduty_proxy.start()
+        folder = Path(task["folder"])
+        config = CONFIG.format(slack=slack_proxy.url, pagerduty=pagerduty_proxy.url, store=folder / "alertbot.db")
+        (folder / "alertbot.yml").write_text(config)
+        self._clock = MovableClock(datetime.fromisoformat(task["at"]))
+        app = App(folder / "alertbot.yml", {}, clock=self._clock)
+        self._store = app.store
+        app.store = app.engine.store = app.outbox.store = cast("Store", CrashingStore(app.store, self._crash))
+        await app.start()
+        scenario = Scenario(app, datetime.fromisoformat(task["started"]))
+        if "expect" in task:
+            await self._serve(app.port)
+        else:
+            await self._play(scenario)
+        incidents = (await self._store.incidents(limit=500)).incidents
+        records = {i.id: (await self._store.entries(incident=i.id)).entries for i in incidents}
+        self._say(
+            {
+                "incidents": await scenario.incidents(),
+                "record": {i: [(e.reason.value, e.identity) for e in entries] for i, entries in records.items()},
+                "parked": len(await self._store.parked()),
+                "moments": self._crash.moments,
+            }
+        )
+        await app.stop()
+
+    async def _play(self, scenario: Scenario) -> None:
+        answered = self._task["answered"]
+        for step in range(self._task["step"], len(Scenario.STEPS)):
+            if not answered:
+                assert await scenario.do(step), Scenario.STEPS[step]
+                self._say({"step": step, "answered": True})
+            answered = False
+            await self._advance()
+            self._say({"step": step + 1, "answered": False})
+
+    async def _serve(self, port: int) -> None:
+        self._say({"port": port, "pid": os.getpid()})
+        expected = self._task["expect"]
+        async with asyncio.timeout(PATIENCE):
+            while (await self._store.stats(self._clock.now())).open_incidents < expected:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+        await self._advance()
+
+    async def _advance(self) -> None:
+        """A minute, in which all is delivered that can be."""
+
+        async def settled() -> None:
+            await settle(self._store, self._clock)
+            self._say({"at": self._clock.now().isoformat()})
+
+        await advance(self._store, self._clock, timedelta(minutes=1), settled)
 
 
 def fork(task: dict[str, Any], say: Say) -> int:
@@ -219,7 +260,7 @@ def fork(task: dict[str, Any], say: Say) -> int:
     if child == 0:
         status = 1
         try:
-            asyncio.run(run(task, say))
+            asyncio.run(Life(task, say).run())
             status = 0
         except BaseException as e:  # noqa: BLE001 - whatever it was, the parent shall show it
             say({"error": repr(e)})
@@ -228,11 +269,21 @@ def fork(task: dict[str, Any], say: Say) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def warm() -> None:
+    """What every life would do again: compile the templates, and touch each object to collect garbage."""
+    for provider in ("slack", "pagerduty"):
+        templates = environment(provider)
+        for name in templates.list_templates(extensions=["j2"]):
+            templates.get_template(name)
+    gc.freeze()
+
+
 def _say(line: dict[str, Any]) -> None:
     """One write, so that a kill leaves whole lines."""
     os.write(sys.stdout.fileno(), json.dumps(line).encode() + b"\n")
 
 
 if __name__ == "__main__":
+    warm()
     for line in sys.stdin:
         _say({"exit": fork(json.loads(line), _say)})
