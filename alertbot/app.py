@@ -21,6 +21,7 @@ from aiohttp import web
 
 import alertbot
 from alertbot.clock import Clock, SystemClock
+from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
 from alertbot.config.secrets import secrets_of
@@ -28,15 +29,17 @@ from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
+from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
 from alertbot.outbox import Address, Outbox
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
 from alertbot.store.base import Store, StoreUnavailable
+from alertbot.storms import Storms
 from alertbot.telemetry import Metrics, RedactionFilter
 from alertbot.web.app import make_runner
-from alertbot.web.ports import DryDestination, ReloadRefused, View
+from alertbot.web.ports import BrokenDestination, DryDestination, ReloadRefused, View
 
 log = logging.getLogger("alertbot")
 
@@ -75,8 +78,10 @@ class App:
         self._insecure = insecure
         self._check_exposure(self.config)
         self.store: Store = open_store(self.config.settings.store.url)
+        self.limiter = StoredLimiter(self.store, self.time)
+        self.storms = Storms(self.store, self.config.policy, self.limiter)
         self.outbox = Outbox(
-            self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics
+            self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
         self.engine = Engine(
             self.store,
@@ -201,6 +206,14 @@ class App:
         """Now, in UTC."""
         return self.time.now()
 
+    def broken(self) -> Sequence[BrokenDestination]:
+        """The destinations that do not answer now."""
+        return [
+            BrokenDestination(b.integration, b.to, b.opened, b.error)
+            for b in self.outbox.broken.values()
+            if b.opened is not None
+        ]
+
     async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
         """See `alertbot.web.ports.Bot`."""
         try:
@@ -250,7 +263,8 @@ class App:
         self.config = config
         self.view = self._view(config)
         retired = list(self.outbox.notifiers.values())
-        self.outbox.policy, self.outbox.notifiers = config.policy, self._notifiers(config)
+        self.storms.policy = self.outbox.policy = config.policy
+        self.outbox.notifiers = self._notifiers(config)
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
         self._retired = retired
@@ -295,7 +309,9 @@ class App:
 
     def _notifiers(self, config: Config) -> dict[Address, Notifier]:
         host = urlsplit(self.view.external_url).hostname or ""
-        shared = Shared(session=self._session, host=host)
+        self.limiter.rates = compile_rates(config.settings.global_.limits)
+        self.outbox.page = self.view.external_url
+        shared = Shared(session=self._session, host=host, limiter=self.limiter)
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
 
     async def _close_notifiers(self) -> None:

@@ -10,10 +10,12 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from alertbot.breaker import Breaker
 from alertbot.clock import Clock
 from alertbot.domain.levels import action_for, shown_after
 from alertbot.domain.model import (
@@ -30,8 +32,9 @@ from alertbot.domain.model import (
 )
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
-from alertbot.notifiers.base import DryRun, Failed, Job, Links, Notifier, Result, Retry, Sent
+from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent
 from alertbot.store.base import Outcome, Parked, Store, StoreError
+from alertbot.storms import Look, Storms, incident_of, is_storm
 
 log = logging.getLogger("alertbot.outbox")
 
@@ -51,8 +54,8 @@ FIRST_BACKOFF: Final = timedelta(seconds=1)
 LONGEST_BACKOFF: Final = timedelta(minutes=5)
 #: When a destination that keeps failing is given up for this incident, and shown as parked.
 GIVE_UP_AFTER: Final = timedelta(hours=24)
-#: When the receiver's fallback stands in for destinations that all keep failing.
-FALLBACK_AFTER: Final = timedelta(minutes=5)
+#: Deliveries of a broken lane that share the fate of the one that is tried.
+AT_A_PROBE: Final = 200
 #: Alerts of an incident that a notifier is given. The counts are the incident's own.
 ALERTS_SHOWN: Final = 200
 #: Where a delivery remembers up to when its destination knows the record.
@@ -81,6 +84,7 @@ class Outbox:
         links: Callable[[Incident, Sequence[Alert]], Links],
         on_kept_failing: Callable[[str, str], Awaitable[None]],
         counts: Counts | None = None,
+        storms: Storms | None = None,
     ) -> None:
         self.store = store
         self.policy = policy
@@ -89,6 +93,11 @@ class Outbox:
         self.links = links
         self.on_kept_failing = on_kept_failing
         self.counts = counts
+        self.storms = storms
+        self.page = ""
+        """Where all incidents are listed: a storm's link."""
+        self._closed: dict[str, datetime] = {}
+        self._breakers: dict[str, Breaker] = {}
         self._signal = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._working: dict[str, set[asyncio.Task[None]]] = {}
@@ -130,9 +139,11 @@ class Outbox:
                 delay = min(delay * 2, 5.0)
                 continue
             if not started:
-                # What was due and could not be started waits for a place in its lane, and that wakes this loop.
+                # What was due and could not be started waits for a place in its lane, and that wakes this loop; or for
+                # the lane's time.
                 until = next_at if next_at is None or next_at > now else now + timedelta(seconds=1)
-                await self.clock.wait(self._signal, until)
+                times = [t for t in (until, *self._closed.values()) if t is not None and t > now]
+                await self.clock.wait(self._signal, min(times, default=None))
 
     async def claim_due(self) -> int:
         """Claims what is due in each lane that has room, and starts on it. Returns how many."""
@@ -141,15 +152,26 @@ class Outbox:
         for lane in await self.store.lanes(now):
             busy = self._working.setdefault(lane, set())
             room = AT_ONCE.get(lane.partition(":")[0], 1) - len(busy)
-            if room <= 0:
+            if room <= 0 or self._closed.get(lane, now) > now:
+                continue
+            self._closed.pop(lane, None)
+            if self.storms is not None:
+                await self.storms.sweep(lane, now)
+            if lane in self.broken:
+                if not busy:
+                    claimed = await self.store.claim(lane, now, secrets.token_hex(8), LEASE, AT_A_PROBE)
+                    started += self._begin(busy, self._probe(lane, claimed)) if claimed else 0
                 continue
             for delivery in await self.store.claim(lane, now, secrets.token_hex(8), LEASE, room):
-                task = asyncio.create_task(self._work(delivery))
-                busy.add(task)
-                task.add_done_callback(busy.discard)
-                task.add_done_callback(lambda _: self._signal.set())
-                started += 1
+                started += self._begin(busy, self._work(delivery))
         return started
+
+    def _begin(self, busy: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> int:
+        task = asyncio.create_task(work)
+        busy.add(task)
+        task.add_done_callback(busy.discard)
+        task.add_done_callback(lambda _: self._signal.set())
+        return 1
 
     async def drain(self) -> None:
         """Delivers until nothing is due: for a run without a loop of its own."""
@@ -166,9 +188,28 @@ class Outbox:
         except Exception:  # a defect in one delivery must not end the outbox; its lease runs out and it is tried again
             log.exception("a delivery failed in a way that nobody foresaw", extra=_about(delivery))
 
+    async def _probe(self, lane: str, deliveries: Sequence[Delivery]) -> None:
+        """The most urgent one is tried. While the lane does not answer, the others share its fate: for them too it is
+        failing, so that their fallback is not forgotten.
+        """
+        first, *others = deliveries
+        await self._work(first)
+        for delivery in others:
+            breaker = self.broken.get(lane)
+            action = action_for(delivery)
+            if breaker is None or action is None or is_storm(delivery.want):
+                await self._work(delivery)
+                continue
+            until = self._closed.get(lane, self.clock.now())
+            untried = Retry(f"not tried, for it does not answer: {breaker.error}", until - self.clock.now())
+            await self._retry(delivery, action, untried, self.clock.now(), tried=False)
+
     async def deliver(self, delivery: Delivery) -> None:
         """One attempt: what to tell, telling it, and writing down how it went."""
         want = delivery.want
+        if is_storm(want):
+            await self._deliver_storm(delivery)
+            return
         incident = await self.store.incident(want.incident)
         action = action_for(delivery)
         if incident is None or action is None or self._stale(incident, delivery):
@@ -178,15 +219,63 @@ class Outbox:
         if notifier is None:
             await self._failed(delivery, action, Failed("this destination is no longer in the config"))
             return
-        job = await self._job(delivery, action, incident)
-        result = await self._attempt(notifier, job)
+        result = await self._attempt(notifier, await self._job(delivery, action, incident))
         now = self.clock.now()
-        waited = now - want.cause.at if want.cause is not None else None
-        if self.counts is not None:
-            self.counts.delivered(want.integration, _word(result), waited if isinstance(result, Sent) else None)
         match result:
             case Sent() | DryRun():
                 await self._record(self._done(delivery, action, result, now))
+            case Later():
+                await self._later(delivery, result)
+            case Retry():
+                await self._retry(delivery, action, result, now)
+            case Failed():
+                await self._failed(delivery, action, result)
+
+    async def _deliver_storm(self, delivery: Delivery) -> None:
+        """A storm's card, page or digest: what it should say follows from its members, and is looked up now."""
+        if self.storms is None:
+            await self._record(self._nothing(delivery))
+            return
+        now = self.clock.now()
+        soonest = (delivery.sent_at or now) + self.storms.every(delivery.want.integration)
+        if delivery.sent_at is not None and now < soonest:
+            await self._later(delivery, Later(soonest))
+            return
+        look = await self.storms.look(delivery, now)
+        at_level = delivery if look.level is None else replace(delivery, want=replace(delivery.want, level=look.level))
+        action = None if look.level is None else action_for(at_level)
+        notifier = self.notifiers.get((delivery.want.receiver, delivery.want.integration, delivery.want.to))
+        if action is None or notifier is None:
+            outcome = self._nothing(at_level)
+            kept = {**delivery.remote, **look.remote} if action is None else delivery.remote
+            await self._record(replace(outcome, next_at=look.next_at if notifier else None, remote=kept))
+            return
+        job = Job(
+            delivery=at_level,
+            action=action,
+            incident=incident_of(delivery, look.storm, delivery.want.receiver),
+            alerts=(),
+            news=(),
+            links=Links(incident=self.page),
+            severities=[s.name for s in self.policy.severities],
+            now=now,
+            storm=look.storm,
+        )
+        result = await self._attempt(notifier, job)
+        await self._record_storm(delivery, at_level, action, result, look)
+
+    async def _record_storm(
+        self, delivery: Delivery, at_level: Delivery, action: Action, result: Result, look: Look
+    ) -> None:
+        now = self.clock.now()
+        match result:
+            case Sent() | DryRun():
+                done = self._done(at_level, action, result, now)
+                await self._record(
+                    replace(done, next_at=look.next_at, remote={**done.remote, **look.remote}, entries=())
+                )
+            case Later():
+                await self._later(delivery, result)
             case Retry():
                 await self._retry(delivery, action, result, now)
             case Failed():
@@ -221,14 +310,54 @@ class Outbox:
         return card.remote if card is not None else {}
 
     async def _attempt(self, notifier: Notifier, job: Job) -> Result:
+        result: Result
         try:
             async with asyncio.timeout(ATTEMPT.total_seconds()):
-                return await notifier.deliver(job)
+                result = await notifier.deliver(job)
         except TimeoutError:
-            return Retry(f"no answer within {ATTEMPT.total_seconds():.0f} s", uncertain=True)
+            result = Retry(f"no answer within {ATTEMPT.total_seconds():.0f} s", uncertain=True)
         except Exception as e:  # a notifier's defect is that destination's failure, and is retried and seen as one
             log.exception("a notifier raised", extra=_about(job.delivery))
-            return Retry(f"defect in the notifier: {type(e).__name__}", uncertain=True)
+            result = Retry(f"defect in the notifier: {type(e).__name__}", uncertain=True)
+        want, now = job.delivery.want, self.clock.now()
+        if self.counts is not None:
+            waited = now - want.cause.at if want.cause is not None and isinstance(result, Sent) else None
+            self.counts.delivered(want.integration, _word(result), waited)
+        self._heard(want, result, now)
+        return result
+
+    def _heard(self, want: Want, result: Result, now: datetime) -> None:
+        """What an answer says of its lane: whether it has to wait, or is broken, or works again."""
+        lane = want.lane
+        match result:
+            case Later(until, lane=True):
+                self._closed[lane] = max(until, self._closed.get(lane, until))
+            case Retry(error):
+                breaker = self._breakers.setdefault(lane, Breaker(lane, want.integration, want.to))
+                again = breaker.failed(now, error)
+                if again is not None:
+                    self._closed[lane] = again
+                    if breaker.probes == 1:
+                        log.error("a destination does not answer: it is tried now and then", extra=_where(want))
+            case Sent() | Failed():  # somebody answered
+                mended = self._breakers.pop(lane, None)
+                if mended is not None and mended.opened is not None:
+                    self._closed.pop(lane, None)
+                    log.info("a destination answers again", extra=_where(want))
+
+    @property
+    def under_way(self) -> int:
+        """Attempts that are being made."""
+        return sum(len(tasks) for tasks in self._working.values())
+
+    def closed(self, now: datetime) -> Mapping[str, datetime]:
+        """Lanes that nothing may go to before a time: a budget is used up, or a broken one waits to be tried."""
+        return {lane: until for lane, until in self._closed.items() if until > now}
+
+    @property
+    def broken(self) -> Mapping[str, Breaker]:
+        """The lanes that do not answer."""
+        return {lane: breaker for lane, breaker in self._breakers.items() if breaker.opened is not None}
 
     async def _record(self, outcome: Outcome) -> None:
         if not await self.store.record(outcome):
@@ -261,7 +390,29 @@ class Outbox:
             entries=[_entry(delivery, action, now, Reason.DRY_RUN if dry else Reason.SENT, said=said)],
         )
 
-    async def _retry(self, delivery: Delivery, action: Action, result: Retry, now: datetime) -> None:
+    async def _later(self, delivery: Delivery, result: Later) -> None:
+        """Not an attempt. Where the provider itself says no, the fallback's time begins to run."""
+        now = self.clock.now()
+        failing_since = delivery.failing_since or (now if result.error else None)
+        until = result.until
+        if delivery.want.rank == 0 and delivery.shown.status is None:
+            until = min(until, now + timedelta(seconds=1))  # a storm's page may take it before that
+        outcome = _outcome(
+            delivery,
+            now,
+            status=DeliveryStatus.RETRYING if failing_since else DeliveryStatus.PENDING,
+            attempts=delivery.attempts,
+            next_at=until,
+            uncertain=result.uncertain or delivery.uncertain,
+            last_error=result.error or delivery.last_error,
+            failing_since=failing_since,
+            remote=None if result.remote is None else {**delivery.remote, **result.remote},
+        )
+        await self._record_failure(outcome, delivery.want, now)
+
+    async def _retry(
+        self, delivery: Delivery, action: Action, result: Retry, now: datetime, *, tried: bool = True
+    ) -> None:
         since = delivery.failing_since or now
         if now - since >= GIVE_UP_AFTER:
             await self._failed(delivery, action, Failed(f"given up after 24 hours: {result.error}"))
@@ -270,23 +421,25 @@ class Outbox:
             next_at = now + result.after
         else:
             next_at = now + backoff(delivery.id, delivery.attempts)
-            if now < since + FALLBACK_AFTER:
+            fallback_at = since + self._fallback_after(delivery.want)
+            if now < fallback_at:
                 # The last try before the fallback is due, and not minutes after that.
-                next_at = min(next_at, since + FALLBACK_AFTER)
+                next_at = min(next_at, fallback_at)
         entries = []
         if result.error != delivery.last_error:
             entries = [_entry(delivery, action, now, Reason.RETRYING, result.error, next_at)]
-        log.warning(
-            "attempt %d failed: %s",
-            delivery.attempts + 1,
-            result.error,
-            extra={**_about(delivery), "next_at": next_at.isoformat()},
-        )
+        if tried:
+            log.warning(
+                "attempt %d failed: %s",
+                delivery.attempts + 1,
+                result.error,
+                extra={**_about(delivery), "next_at": next_at.isoformat()},
+            )
         outcome = _outcome(
             delivery,
             now,
             status=DeliveryStatus.RETRYING,
-            attempts=delivery.attempts + 1,
+            attempts=delivery.attempts + tried,
             next_at=next_at,
             uncertain=result.uncertain or delivery.uncertain,
             last_error=result.error,
@@ -318,7 +471,8 @@ class Outbox:
         """
         receiver = self.policy.receivers.get(want.receiver)
         asks = receiver is not None and receiver.fallback is not None and want.kind == "incident"
-        if not asks or not _hopeless(outcome.status, outcome.failing_since, now):
+        after = self._fallback_after(want)
+        if not asks or not _hopeless(outcome.status, outcome.failing_since, now, after):
             await self._record(outcome)
             return
         async with self._giving_up:
@@ -327,9 +481,13 @@ class Outbox:
                 for d in await self.store.deliveries(want.incident)
                 if d.want.receiver == want.receiver and d.want.kind == "incident" and d.id != outcome.id
             ]
-            if all(_hopeless(d.status, d.failing_since, now) for d in others):
+            if all(_hopeless(d.status, d.failing_since, now, after) for d in others):
                 await self.on_kept_failing(want.incident, want.receiver)
             await self._record(outcome)
+
+    def _fallback_after(self, want: Want) -> timedelta:
+        receiver = self.policy.receivers.get(want.receiver)
+        return timedelta(0) if receiver is None else receiver.fallback_after
 
 
 def backoff(delivery: str, attempts: int) -> timedelta:
@@ -339,10 +497,14 @@ def backoff(delivery: str, attempts: int) -> timedelta:
     return full * (1 - spread / 4)
 
 
-def _hopeless(status: DeliveryStatus, failing_since: datetime | None, now: datetime) -> bool:
+def _hopeless(status: DeliveryStatus, failing_since: datetime | None, now: datetime, after: timedelta) -> bool:
     if status is DeliveryStatus.PARKED:
         return True
-    return status is DeliveryStatus.RETRYING and failing_since is not None and now - failing_since >= FALLBACK_AFTER
+    return status is DeliveryStatus.RETRYING and failing_since is not None and now - failing_since >= after
+
+
+def _where(want: Want) -> dict[str, str]:
+    return {"receiver": want.receiver, "integration": want.integration, "to": want.to}
 
 
 def _about(delivery: Delivery) -> dict[str, str]:
@@ -364,6 +526,8 @@ def _word(result: Result) -> str:
             return "sent"
         case DryRun():
             return "dry_run"
+        case Later():
+            return "put_off"
         case Retry():
             return "retried"
         case Failed():

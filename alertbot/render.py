@@ -31,6 +31,7 @@ from alertbot.domain.model import (
     Want,
 )
 from alertbot.domain.reasons import Reason
+from alertbot.domain.storm import Group, Storm
 from alertbot.notifiers.base import Job, Links
 from alertbot.paths import data_dir
 
@@ -201,6 +202,38 @@ def title(incident: Incident) -> str:
     return ("[TEST] " if incident.test else "") + (one_line(incident.title) or f"incident {incident.id}")
 
 
+@dataclass(frozen=True, slots=True)
+class StormView:
+    """A storm as templates see it: cleaned, on one line each. `groups` are (what, "3 of 5 name, …") in order."""
+
+    counts: str
+    since: datetime
+    groups: Sequence[tuple[str, str]]
+    common: str
+    worst: Sequence[str]
+    more: int
+    over: bool
+
+
+def storm_view(storm: Storm) -> StormView:
+    """How many incidents and alerts, by what, what they share, and the worst of them."""
+    groups = (("By severity", storm.severities), ("By service", storm.services), ("By alert", storm.names))
+    return StormView(
+        counts=f"{storm.open} of {storm.total} incidents are open, {storm.alerts} alerts fire in them",
+        since=storm.since,
+        groups=[(what, _of_group(found)) for what, found in groups if found],
+        common=", ".join(f"{one_line(k)}={cut(one_line(v), 100)}" for k, v in storm.common),
+        worst=[f"{i.severity.upper()} {cut(title(i), 200)}" for i in storm.worst],
+        more=max(storm.open - len(storm.worst), 0),
+        over=storm.over,
+    )
+
+
+def _of_group(groups: Sequence[Group]) -> str:
+    named = [f"{cut(one_line(g.name), 80)} {g.open} of {g.total}" for g in groups[:8]]
+    return ", ".join(named) + (f", and {len(groups) - 8} more" if len(groups) > 8 else "")
+
+
 def context(job: Job) -> dict[str, Any]:
     """What a template of `JOB_TEMPLATES` can name.
 
@@ -238,6 +271,7 @@ def context(job: Job) -> dict[str, Any]:
         "test": incident.test,
         "links": safe_links(job.links),
         "news": job.news,
+        "storm": storm_view(job.storm) if job.storm is not None else None,
         "incident": incident,
         "now": job.now,
     }

@@ -202,6 +202,16 @@ class Metrics:
         )
         self.events_undecided = Gauge("alertbot_events_undecided", "Durable events not decided yet.", registry=r)
         self.open_incidents = Gauge("alertbot_open_incidents", "Incidents that are open or acknowledged.", registry=r)
+        self.storms = Gauge(
+            "alertbot_storms", "Cards, pages and digests that stand in for many incidents now.", registry=r
+        )
+        self.folded = Gauge("alertbot_deliveries_folded", "Deliveries that a storm stands in for.", registry=r)
+        self.broken = Gauge(
+            "alertbot_destinations_broken",
+            "Destinations that do not answer and are tried now and then.",
+            ["integration"],
+            registry=r,
+        )
         self.store_up = Gauge("alertbot_store_up", "1 while the store answers.", registry=r)
         self.config_last_reload_successful = Gauge(
             "alertbot_config_last_reload_successful",

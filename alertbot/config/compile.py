@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from alertbot.config.integrations import entries
-from alertbot.config.models import InhibitRuleModel, RouteModel, Settings, SeverityModel
+from alertbot.config.models import InhibitRuleModel, Limits, ReceiverModel, RouteModel, Settings, SeverityModel
+from alertbot.domain.budgets import EMAIL, PAGERDUTY, SLACK_POSTS, SLACK_UPDATES, SMS, Rate
 from alertbot.domain.matchers import Matcher
-from alertbot.domain.policy import Destination, Flapping, InhibitRule, Policy, Receiver, Severity
+from alertbot.domain.policy import Destination, Flapping, InhibitRule, Policy, Receiver, Severity, Storms
 from alertbot.domain.routing import Route
 
 #: What the root has where it says nothing (dispatch/route.go, DefaultRouteOpts; `reopen_within` is ours).
@@ -35,11 +37,30 @@ def compile_policy(settings: Settings) -> Policy:
     return Policy(
         severities=compile_severities(settings.severities),
         route=compile_route(settings.route),
-        receivers={r.name: Receiver(r.name, tuple(destinations[r.name]), r.fallback) for r in settings.receivers},
+        receivers={r.name: _receiver(r, destinations[r.name]) for r in settings.receivers},
         inhibit_rules=tuple(_rule(i, rule) for i, rule in enumerate(settings.inhibit_rules)),
         intervals={i.name: i.time_intervals for i in (*settings.time_intervals, *settings.mute_time_intervals)},
+        storms=Storms(
+            settings.storms.cards, settings.storms.every, settings.storms.quiet, settings.deploys.labels.service
+        ),
         flapping=Flapping(settings.flapping.changes, settings.flapping.within, settings.flapping.quiet),
     )
+
+
+def _receiver(model: ReceiverModel, destinations: list[Destination]) -> Receiver:
+    return Receiver(model.name, tuple(destinations), model.fallback, model.fallback_after)
+
+
+def compile_rates(limits: Limits) -> dict[str, Rate]:
+    """The budgets of `alertbot.domain.budgets`."""
+    second, minute = timedelta(seconds=1), timedelta(minutes=1)
+    return {
+        SLACK_POSTS: Rate.of(limits.slack_posts_per_second, second),
+        SLACK_UPDATES: Rate.of(limits.slack_updates_per_minute, minute),
+        PAGERDUTY: Rate.of(limits.pagerduty_per_minute, minute),
+        EMAIL: Rate.of(limits.emails_per_minute, minute),
+        SMS: Rate.of(limits.sms_per_minute, minute),
+    }
 
 
 def compile_severities(models: Iterable[SeverityModel]) -> tuple[Severity, ...]:

@@ -19,7 +19,6 @@ NOT_IN_EFFECT: Final[Mapping[str, str]] = {
     "slos": "show the error budget with an incident",
     "runbooks.path": "find runbooks and show them with an incident",
     "runbooks.url": "link a runbook that is not in runbooks.path",
-    "global.limits": "keep to the providers' rates",
     "global.alertmanager_url": "reconcile with Alertmanager and make silences",
     "global.prometheus_url": "draw graphs and read error budgets",
     "global.heartbeat_url": "tell a dead man's switch that alertbot is alive",

@@ -89,6 +89,10 @@ class Limits(Section):
     slack_posts_per_second: float = Field(1, gt=0)
     slack_updates_per_minute: float = Field(50, gt=0)
     pagerduty_per_minute: float = Field(120, gt=0)
+    emails_per_minute: float = Field(10, gt=0)
+    """To one list of addresses."""
+    sms_per_minute: float = Field(5, gt=0)
+    """To one number."""
 
 
 class Global(Section):
@@ -246,6 +250,7 @@ class ReceiverModel(Section):
     email_configs: tuple[EmailConfig, ...] = ()
     webhook_configs: tuple[WebhookConfig, ...] = ()
     fallback: str | None = None
+    fallback_after: PositiveDuration = timedelta(minutes=5)
 
     @property
     def has_integrations(self) -> bool:
@@ -345,6 +350,14 @@ class TimeIntervalModel(Section):
     time_intervals: tuple[Interval, ...] = ()
 
 
+class StormsModel(Section):
+    """When one card stands in for many incidents."""
+
+    cards: Annotated[int, Field(ge=1, le=500)] = 10
+    every: PositiveDuration = timedelta(seconds=5)
+    quiet: PositiveDuration = timedelta(minutes=2)
+
+
 class Settings(Section):
     """The whole file."""
 
@@ -358,6 +371,7 @@ class Settings(Section):
     inhibit_rules: tuple[InhibitRuleModel, ...] = ()
     deploys: Deploys = Deploys()
     flapping: FlappingModel = FlappingModel()
+    storms: StormsModel = StormsModel()
     runbooks: Runbooks = Runbooks()
     heartbeats: tuple[Heartbeat, ...] = ()
     slos: tuple[Slo, ...] = ()

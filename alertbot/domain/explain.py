@@ -50,6 +50,9 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.RETRYING: "{integration} {to} failed, and is tried again{until}: {error}",
     Reason.PARKED: "{integration} {to} will not take it: {error}",
     Reason.NOTHING_TO_SEND: "{integration} {to} need not hear of it any more",
+    Reason.FOLDED_INTO_STORM: "no card or page of its own at {integration} {to} for now: {storm} stands in for it",
+    Reason.LEFT_STORM: "{storm} is over at {integration} {to}: on its own again",
+    Reason.STORM: "stands in for many at {integration} {to}",
     Reason.FELL_BACK: "every integration of {by} keeps failing: the fallback {receiver} stands in",
 }
 

@@ -212,7 +212,8 @@ class Level:
 class Want:
     """The level that one destination is to be brought to: what a decision asks of the outbox.
 
-    `kind` is "incident" for the incident's own card or page, else the key of a one-off post ("remind").
+    `kind` is "incident" for the incident's own card or page, "storm:…" for the one that stands in for many (`incident`
+    is then the storm's id), else the key of a one-off post ("remind").
     A later want for the same destination and kind replaces an earlier one that is not done yet.
     `rank` orders deliveries: 0 is the most urgent severity.
     """
@@ -264,6 +265,8 @@ class Delivery:
     sent_at: datetime | None = None
     created_at: datetime | None = None
     failing_since: datetime | None = None
+    storm: str = ""
+    """The delivery (of kind "storm:…") that stands in for this one, while it has no card or page of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,12 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """A named set of destinations. `fallback` is the receiver that stands in when all of them keep failing."""
+    """A named set of destinations. `fallback` stands in when all of them keep failing for `fallback_after`."""
 
     name: str
     destinations: tuple[Destination, ...]
     fallback: str | None = None
+    fallback_after: timedelta = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,20 @@ class Flapping:
 
 
 @dataclass(frozen=True, slots=True)
+class Storms:
+    """When one card stands in for many: more than `cards` new incidents wait for theirs at a destination.
+
+    It is edited every `every`, and over when for `quiet` nothing new came and no more than `cards` are still open.
+    `services` are the labels that name the deployed thing.
+    """
+
+    cards: int = 10
+    every: timedelta = timedelta(seconds=5)
+    quiet: timedelta = timedelta(minutes=2)
+    services: tuple[str, ...] = ("service", "app", "job")
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """All that a decision may depend on besides what happened and when."""
 
@@ -73,6 +88,7 @@ class Policy:
     inhibit_rules: tuple[InhibitRule, ...] = ()
     intervals: Mapping[str, tuple[TimeInterval, ...]] | None = None
     flapping: Flapping | None = None
+    storms: Storms = Storms()
     routes: Mapping[str, Route] = field(init=False, repr=False, compare=False)
     """Every node of the tree by its key."""
 

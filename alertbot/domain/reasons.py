@@ -67,6 +67,9 @@ class Reason(StrEnum):
     PARKED = "parked"
     NOTHING_TO_SEND = "nothing_to_send"
     FELL_BACK = "fell_back"
+    FOLDED_INTO_STORM = "folded_into_storm"
+    LEFT_STORM = "left_storm"
+    STORM = "storm"
 
 
 #: Changes that people are told of again although the incident is already open. Every other change of

@@ -6,10 +6,10 @@ A notifier's module is imported when the config first names its integration.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from alertbot.notifiers.base import Notifier
+from alertbot.notifiers.base import Limiter, Notifier, Unlimited
 
 if TYPE_CHECKING:
     import aiohttp
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What destinations share. The session stays its owner's, and has `trust_env` off; without one each has
-    its own.
+    """What destinations share. The session stays its owner's, and has `trust_env` off; without one each has its own.
 
-    `host` is the name that ids of mails end in: the external URL's. `timeout` bounds each network call, in
-    seconds.
+    `limiter` is asked before each call. `host` is the name that ids of mails end in: the external URL's. `timeout`
+    bounds each network call, in seconds.
     """
 
     session: aiohttp.ClientSession | None = None
     host: str = ""
     timeout: float = 10.0
+    limiter: Limiter = field(default_factory=Unlimited)
 
 
 def build(integration: str, settings: Any, shared: Shared | None = None) -> Notifier:
@@ -50,6 +50,7 @@ def _slack(settings: config.Slack, shared: Shared) -> Notifier:
         base_url=settings.api_url,
         mentions=[slack_mention(m) for m in settings.mentions],
         timeout=shared.timeout,
+        limiter=shared.limiter,
     )
 
 
@@ -72,6 +73,8 @@ def _pagerduty(settings: config.PagerDuty, shared: Shared) -> Notifier:
         client=settings.client,
         severity_map=settings.severity_map,
         timeout=shared.timeout,
+        limiter=shared.limiter,
+        budget=settings.lane,
     )
 
 
@@ -91,6 +94,7 @@ def _email(settings: config.Email, shared: Shared) -> Notifier:
         headers=settings.headers,
         id_host=shared.host,
         timeout=shared.timeout,
+        limiter=shared.limiter,
     )
 
 
@@ -106,6 +110,7 @@ def _sms(settings: config.Sms, shared: Shared) -> Notifier:
         url=settings.url,
         session=shared.session,
         timeout=shared.timeout,
+        limiter=shared.limiter,
     )
 
 

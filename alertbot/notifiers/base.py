@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from alertbot.domain.model import Action, Alert, Delivery, Entry, Incident
+from alertbot.domain.reasons import Reason
+from alertbot.domain.storm import Storm
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,20 @@ class Job:
     now: datetime
     card: Mapping[str, str] = field(default_factory=dict)
     """For a one-off post: what is remembered of the incident's own card at the same destination."""
+    storm: Storm | None = None
+    """What `incident` stands for, where it is a storm."""
+
+    @property
+    def urgency(self) -> int:
+        """Place in `alertbot.domain.budgets.KEPT`: what of a destination's budget this may take."""
+        if self.delivery.want.rank == 0 and self.action is not Action.UPDATE:
+            return 0
+        return 2 if self.action is Action.UPDATE and not self._is_news else 1
+
+    @property
+    def _is_news(self) -> bool:
+        want, shown = self.delivery.want, self.delivery.shown
+        return want.level.news > shown.revision or want.reason in (Reason.ACKNOWLEDGED, Reason.NOTE_ADDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +87,48 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """Not yet: the destination's budget is used up until then. That is no failed attempt.
+
+    `lane`: nothing else can go there before that either. `error`: the provider itself said so, and for a fallback that
+    counts as failing. `remote` as in `Retry`.
+    """
+
+    until: datetime
+    lane: bool = False
+    error: str = ""
+    uncertain: bool = False
+    remote: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """No retry can mend it. `error` has the provider's own words, and no secret."""
 
     error: str
 
 
-Result = Sent | DryRun | Retry | Failed
+Result = Sent | DryRun | Later | Retry | Failed
+
+
+class Limiter(Protocol):
+    """What a notifier asks before each call to its provider (`alertbot.limiter`)."""
+
+    async def spend(self, what: str, whose: str, urgency: int, method: str = "") -> datetime | None:
+        """None: go on, it is counted. Else when to ask again."""
+
+    async def put_off(self, key: str, after: timedelta) -> datetime:
+        """The provider asked for a pause of what is named by a key; returns its end."""
+
+
+class Unlimited:
+    """Where nothing is limited: a replay, a test of one notifier."""
+
+    async def spend(self, what: str, whose: str, urgency: int, method: str = "") -> datetime | None:
+        return None
+
+    async def put_off(self, key: str, after: timedelta) -> datetime:
+        return datetime.now(UTC) + after
 
 
 class Notifier(Protocol):

@@ -20,8 +20,9 @@ from typing import Final
 
 import aiosmtplib
 
+from alertbot.domain.budgets import EMAIL
 from alertbot.notifiers.answers import safe_words
-from alertbot.notifiers.base import DryRun, Failed, Job, Result, Retry, Sent
+from alertbot.notifiers.base import DryRun, Failed, Job, Later, Limiter, Result, Retry, Sent, Unlimited
 from alertbot.render import context, cut, environment, one_line
 
 SUBJECT: Final = 200
@@ -73,7 +74,9 @@ class EmailNotifier:
         id_host: str = "",
         timeout: float = 10.0,
         tls: ssl.SSLContext | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
+        self._limiter = limiter or Unlimited()
         self.dry: str | None = None if host else "smtp_smarthost"
         self.addresses = tuple(one_line(a) for a in addresses)
         self.timeout = timeout
@@ -131,6 +134,9 @@ class EmailNotifier:
             return Failed(f"the mail cannot be written: {safe_words(e, self._secrets())}")
         if self.dry:
             return DryRun(f"{', '.join(self.addresses)}: {mail['Subject']}")
+        until = await self._limiter.spend(EMAIL, ", ".join(self.addresses), job.urgency)
+        if until is not None:
+            return Later(until)
         attempt = _Attempt(self, job, raw)
         try:
             async with asyncio.timeout(EXCHANGES * self.timeout):

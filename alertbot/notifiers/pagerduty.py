@@ -20,9 +20,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
+from alertbot.domain.budgets import COUNT, CRITICAL, NEWS, PAGERDUTY
 from alertbot.domain.model import Action, IncidentStatus
+from alertbot.domain.storm import Storm
 from alertbot.notifiers.answers import classify, retry_after, safe_words
-from alertbot.notifiers.base import DryRun, Failed, Job, Result, Retry, Sent
+from alertbot.notifiers.base import DryRun, Failed, Job, Later, Limiter, Result, Retry, Sent, Unlimited
 from alertbot.render import (
     AlertView,
     alert_view,
@@ -84,8 +86,12 @@ class PagerDutyNotifier:
         client: str = "alertbot",
         severity_map: Mapping[str, str] | None = None,
         timeout: float = 10.0,
+        limiter: Limiter | None = None,
+        budget: str = "",
     ) -> None:
         self.dry: str | None = None if routing_key else "routing_key"
+        self._limiter = limiter or Unlimited()
+        self._budget = budget or name
         self.name = name
         self.timeout = timeout
         self._key = routing_key or ""
@@ -107,8 +113,14 @@ class PagerDutyNotifier:
         if job.incident.id in self._busy:
             return Retry(f"{self.name}: an earlier request is still under way", uncertain=True)
         for kind, step_key in steps:
+            until = await self._limiter.spend(PAGERDUTY, self._budget, _urgency(job, kind))
+            if until is not None:
+                return Later(until)
             body = self._payload.trigger(job) if kind == "trigger" else {}
             bad = await self._send(job, Event(kind, step_key, body))
+            if isinstance(bad, Retry) and bad.after is not None and not bad.uncertain:  # 429
+                closed_until = await self._limiter.put_off(f"{PAGERDUTY}:{self._budget}", bad.after)
+                return Later(closed_until, error=bad.error)
             if bad is not None:
                 return bad
         return Sent(remote_id=key)
@@ -238,6 +250,15 @@ def dedup_key(incident: str, opening: int) -> str:
     return incident if opening <= 1 else f"{incident}.{opening}"
 
 
+def _urgency(job: Job, kind: str) -> int:
+    """What of the key's budget an event may take: a storm's page all of it, for it stands in for many."""
+    if kind != "trigger":
+        return COUNT
+    if job.storm is not None:
+        return CRITICAL
+    return NEWS if job.delivery.want.rank == 0 else COUNT
+
+
 def plan(job: Job) -> list[tuple[str, str]]:
     """The events, as (kind, dedup_key), that bring PagerDuty from what it shows to what it should show, in
     order.
@@ -311,8 +332,29 @@ class Payload:
             body["client_url"] = links.incident
         shown = (("Incident", links.incident), ("Runbook", links.runbook), ("Graph", links.graph))
         body["links"] = [{"href": u, "text": t} for t, u in (*shown, ("Dashboard", links.dashboard)) if u]
-        self._add_alerts(body, details, firing, max(incident.firing, len(firing)), links.incident)
+        if job.storm is not None:
+            self._add_storm(body, details, job.storm, links.incident)
+        else:
+            self._add_alerts(body, details, firing, max(incident.firing, len(firing)), links.incident)
         return body
+
+    def _add_storm(self, body: dict[str, Any], details: dict[str, Any], storm: Storm, link: str) -> None:
+        """Each open member by id and title: somebody is called for every one of them."""
+        details["counts"] = f"{storm.open} of {storm.total} incidents are open, {storm.alerts} alerts fire in them"
+        details["by_service"] = {one_line(g.name): g.open for g in storm.services[:20]}
+        details["by_alertname"] = {one_line(g.name): g.open for g in storm.names[:20]}
+        details["in_common"] = {one_line(k): cut(one_line(v), 200) for k, v in storm.common}
+        room = EVENT_BYTES - _size(body) - 5_000
+        named: list[str] = []
+        for incident, title_ in storm.members:
+            named.append(f"{incident} {cut(one_line(title_), 150)}")
+            room -= _size(named[-1]) + 2
+            if room < 0:
+                named.pop()
+                break
+        details["incidents"] = named
+        if len(named) < len(storm.members):
+            details["not_shown"] = f"{len(storm.members) - len(named)} more{f': see {link}' if link else ''}"
 
     def severity(self, job: Job) -> str:
         """PagerDuty's word for ours."""

@@ -21,8 +21,9 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from alertbot import render
+from alertbot.domain.budgets import SLACK_POSTS, SLACK_UPDATES
 from alertbot.domain.model import Action, IncidentStatus
-from alertbot.notifiers.base import DryRun, Failed, Job, Result, Retry, Sent
+from alertbot.notifiers.base import DryRun, Failed, Job, Later, Limiter, Result, Retry, Sent, Unlimited
 from alertbot.notifiers.slack_blocks import Message, Renderer
 
 log = logging.getLogger("alertbot.notifiers.slack")
@@ -44,6 +45,8 @@ PAGES: Final = 20
 #: what alertbot is there to prevent. A look that failed for the moment (rate limit, timeout) is repeated.
 LOOKS: Final = 5
 
+#: Methods with a budget of ours; the others are called when something went wrong.
+_LIMITED: Final = frozenset({"chat.postMessage", "chat.update"})
 _ID: Final = re.compile(r"[CGD][A-Z0-9]{6,}")
 
 
@@ -175,6 +178,16 @@ class _LostError(Exception):
         self.perhaps_done = perhaps
 
 
+class _NotYetError(Exception):
+    """The budget of a method is used up until then."""
+
+    def __init__(self, method: str, until: datetime, error: str = "") -> None:
+        super().__init__(f"{method} not before {until.isoformat()}")
+        self.until = until
+        self.error = error
+        self.posting = method == "chat.postMessage"
+
+
 class _BlindError(Exception):
     """We cannot find out whether a message is there, and must not post it before `LOOKS` is used up."""
 
@@ -207,9 +220,12 @@ class SlackNotifier:
         base_url: str = "https://slack.com/api/",
         mentions: Sequence[str] = (),
         timeout: float = 10.0,
+        limiter: Limiter | None = None,
     ) -> None:
         self.dry: str | None = None if token else "slack_bot_token"
         self._token = token or ""
+        self.limiter = limiter or Unlimited()
+        self.workspace = hashlib.sha256(self._token.encode()).hexdigest()[:12]
         self.channel = channel
         self.timeout = timeout
         self.renderer = Renderer(mentions)
@@ -298,6 +314,7 @@ class _Attempt:
         #: Something may be there that we do not know of.
         self.uncertain = job.delivery.uncertain
         self.blind = False
+        self._paid: set[str] = set()
         self._until = asyncio.get_running_loop().time() + ATTEMPT_SECONDS
 
     async def run(self) -> Result:
@@ -316,6 +333,8 @@ class _Attempt:
             return Retry(str(e), after=after, uncertain=uncertain, remote=self.remote)
         except _BlindError as e:
             return Retry(str(e), uncertain=True, remote=self.remote)
+        except _NotYetError as e:
+            return Later(e.until, lane=e.posting, error=e.error, uncertain=self.uncertain, remote=self.remote)
         return Sent(self.remote, f"{self.remote['channel']}/{self.remote['ts']}" if "ts" in self.remote else "")
 
     def _refused(self, e: _RefusedError) -> Result:
@@ -333,7 +352,12 @@ class _Attempt:
         ts = self.remote.get("ts")
         fresh = ts is None
         if ts is not None:
-            fresh = await self._update_or_replace(ts)
+            # What was edited before the budget for its reply was used up is not edited again.
+            if self.remote.get("card_revision") != str(job.delivery.want.level.revision) or job.delivery.attempts:
+                fresh = await self._update_or_replace(ts)
+                self.remote["card_revision"] = str(job.delivery.want.level.revision)
+            else:
+                fresh = False
         else:
             found = await self._find_card() if self.uncertain else None
             if found is not None:
@@ -584,11 +608,29 @@ class _Attempt:
         left = self._until - asyncio.get_running_loop().time()
         if left <= 0:
             raise _LostError(f"Slack is slow: not all of it was done in {ATTEMPT_SECONDS:.0f} s", perhaps=False)
+        closed = f"slack:{self.notifier.workspace}:{method}:{self.notifier.channel}"
+        if method in _LIMITED and method not in self._paid:
+            await self._spend(method, closed)
         try:
             return await self.notifier.call(method, args, seconds=left)
+        except _RefusedError as e:
+            if method in _LIMITED and e.after is not None:
+                # Slack's own word on its rate: this method in this channel waits, and nothing has failed.
+                raise _NotYetError(method, await self.notifier.limiter.put_off(closed, e.after), str(e)) from None
+            self._paid.add(method)  # what stands in for a message that was refused is one call with it
+            raise
         except _LostError as e:
             # Only a post is there twice if it is done twice.
             raise _LostError(str(e), perhaps=e.perhaps_done and method == "chat.postMessage") from None
+
+    async def _spend(self, method: str, closed: str) -> None:
+        workspace = self.notifier.workspace
+        if method == "chat.postMessage":
+            until = await self.notifier.limiter.spend(SLACK_POSTS, f"{workspace}:{self.notifier.channel}", 0, closed)
+        else:
+            until = await self.notifier.limiter.spend(SLACK_UPDATES, workspace, self.job.urgency, closed)
+        if until is not None:
+            raise _NotYetError(method, until)
 
 
 def _ts(when: datetime) -> str:

@@ -170,6 +170,8 @@ class Renderer:
         if self._mentions and job.incident.status is IncidentStatus.OPEN:
             start.append(_section(mrkdwn(self._mentions)))
         start.append(_section(plain(self._say("status.j2", values))))
+        if job.storm is not None:
+            start.append(_section(plain(self._say("_storm.j2", values))))
         common = _common(job)
         if common:
             start.append(_section(mrkdwn(_labels(common, COMMON_LABELS))))
@@ -178,7 +180,7 @@ class Renderer:
             start.append(_section(mrkdwn(links)))
         end = [*actions(job), _context(plain(self._say("_footer.j2", values), CONTEXT))]
         shown = [self._alert(job, alert, common, alone=len(job.alerts) == 1) for alert in top]
-        total = _total(job)
+        total = 0 if job.storm is not None else _total(job)
         while True:
             more = total - len(shown)
             left_out = {"count": more, "has_page": values["links"].incident}

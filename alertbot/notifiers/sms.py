@@ -17,8 +17,9 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
+from alertbot.domain.budgets import SMS
 from alertbot.notifiers.answers import classify, retry_after, safe_words
-from alertbot.notifiers.base import DryRun, Failed, Job, Result, Retry, Sent
+from alertbot.notifiers.base import DryRun, Failed, Job, Later, Limiter, Result, Retry, Sent, Unlimited
 from alertbot.render import clean, context, cut, environment
 
 #: 3GPP TS 23.038: the alphabet of which a segment holds 160 (153 of several), and what costs two places in
@@ -83,7 +84,9 @@ class SmsNotifier:
         url: str = "https://api.twilio.com/",
         session: aiohttp.ClientSession | None = None,
         timeout: float = 10.0,
+        limiter: Limiter | None = None,
     ) -> None:
+        self._limiter = limiter or Unlimited()
         missing = None if auth_token else "twilio_auth_token"
         self.dry: str | None = missing if account_sid else "twilio_account_sid"
         self.to = to
@@ -124,6 +127,9 @@ class SmsNotifier:
             return DryRun(f"{self.to}: {text}")
         if not any(self._from.values()):
             return Failed("no number to send from: set twilio_from, or from or messaging_service_sid of the sms config")
+        until = await self._limiter.spend(SMS, self.to, job.urgency)
+        if until is not None:
+            return Later(until)
         try:
             async with asyncio.timeout(self.timeout):
                 async with self._client().post(

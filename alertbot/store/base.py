@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from alertbot.domain.budgets import Budget
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, DeliveryStatus, Entry, Incident, Level, Want
 
@@ -144,6 +145,23 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Filing:
+    """Deliveries by id that a storm takes in, lets have their own card or page, and lets go at its end.
+
+    `told`: those let go were told by the storm, and need no card of their own.
+    """
+
+    storm: str
+    at: datetime
+    fold: Sequence[str] = ()
+    promote: Sequence[str] = ()
+    leave: Sequence[str] = ()
+    told: bool = False
+    wants: Sequence[Want] = ()
+    entries: Sequence[Entry] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A slice of a list and the cursor of the next one, None at the end."""
 
@@ -167,6 +185,9 @@ class Stats:
     due_deliveries: int
     parked: int
     open_incidents: int
+    storms: int = 0
+    folded: int = 0
+    """Deliveries that a storm stands in for."""
 
 
 class Store(Protocol):
@@ -229,6 +250,29 @@ class Store(Protocol):
 
     async def next_delivery(self) -> datetime | None:
         """When the next delivery is due or a lease runs out."""
+
+    # Storms: one card or page that stands in for many.
+    async def waiting(self, lane: str, now: datetime, limit: int) -> Sequence[Delivery]:
+        """Deliveries of a lane that a storm could stand in for (`rows.waits`), in the order of `claim`."""
+
+    async def refile(self, filing: Filing) -> None:
+        """Moves deliveries into a storm or out of it, all of it or none; one that has moved on stays as it is."""
+
+    async def folded(self, storm: str) -> Sequence[Delivery]:
+        """The deliveries that a storm stands in for, in the order in which they were first wanted."""
+
+    async def storms(self, lane: str) -> Sequence[Delivery]:
+        """A lane's storms (kind "storm:…") that are not over, the oldest first."""
+
+    # Budgets.
+    async def spend(self, budgets: Sequence[Budget], now: datetime) -> datetime | None:
+        """Takes one call from each of these, or nothing from any: then it says when to ask again."""
+
+    async def calls_left(self, budget: Budget, now: datetime) -> int:
+        """How many calls may be made now."""
+
+    async def close_budget(self, key: str, until: datetime) -> None:
+        """No call before this time: the provider said so."""
 
     # Looking.
     async def incident(self, incident_id: str) -> Incident | None:

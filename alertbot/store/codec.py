@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from alertbot.domain.budgets import Spent
 from alertbot.domain.model import Alert, Entry, Incident
 from alertbot.store.base import Parked
 from alertbot.store.rows import Row
@@ -32,6 +33,7 @@ entries = msgspec.json.Decoder(list[tuple[int, Entry]])
 row = msgspec.json.Decoder(Row)
 rows = msgspec.json.Decoder(list[Row])
 parked = msgspec.json.Decoder(list[Parked])
+spent = msgspec.json.Decoder(Spent)
 
 
 class _Labels(msgspec.Struct):

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from heapq import nsmallest
 from typing import Generic, TypeVar
 
+from alertbot.domain import budgets as budget_rules
+from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Entry, Incident, IncidentStatus, Want
 from alertbot.store import codec
@@ -21,6 +23,7 @@ from alertbot.store.base import (
     SOURCES_LOADED,
     Changes,
     EntryPage,
+    Filing,
     Keys,
     Loaded,
     Outcome,
@@ -29,7 +32,7 @@ from alertbot.store.base import (
     Source,
     Stats,
 )
-from alertbot.store.rows import Row, claimed, orphaned, recorded, retried, wanted
+from alertbot.store.rows import Row, claimed, filed, orphaned, raging, recorded, retried, waits, wanted
 
 T = TypeVar("T", int, tuple[datetime, str])
 Place = tuple[str, str]  # (incident, identity)
@@ -73,6 +76,7 @@ class MemoryStore:
         self._newest: dict[str, list[str]] = {}
         self._wake: _Sorted[tuple[datetime, str]] = _Sorted()
         self._rows: dict[str, Row] = {}
+        self._spent: dict[str, Spent] = {}
         self._deliveries_of: defaultdict[str, list[str]] = defaultdict(list)
         self._due: _Sorted[tuple[datetime, str]] = _Sorted()
         self._entry_seq = 0
@@ -275,6 +279,38 @@ class MemoryStore:
         self._put_record(outcome.entries, outcome.parked)
         return True
 
+    async def waiting(self, lane: str, now: datetime, limit: int) -> Sequence[Delivery]:
+        due = [row for row in self._claimable(now) if row.delivery.want.lane == lane and not row.delivery.storm]
+        return [row.delivery for row in due[:limit] if waits(row, now)]
+
+    async def refile(self, filing: Filing) -> None:
+        for delivery_id, move in filed(filing).items():
+            if delivery_id in self._rows:
+                self._put_row(delivery_id, move(self._rows[delivery_id]))
+        self._put_wants(filing.wants)
+        self._put_record(filing.entries, ())
+
+    async def folded(self, storm: str) -> Sequence[Delivery]:
+        return [row.delivery for row in self._rows.values() if row.delivery.storm == storm]
+
+    async def storms(self, lane: str) -> Sequence[Delivery]:
+        return [row.delivery for row in self._rows.values() if raging(row) and row.delivery.want.lane == lane]
+
+    async def spend(self, budgets: Sequence[Budget], now: datetime) -> datetime | None:
+        spent = [(b, self._spent.get(b.key, Spent())) for b in budgets]
+        waits_until = [at for at in (budget_rules.free_at(s, b, now) for b, s in spent) if at is not None]
+        if waits_until:
+            return max(waits_until)
+        for b, s in spent:
+            self._spent[b.key] = budget_rules.spend(s, b, now)
+        return None
+
+    async def calls_left(self, budget: Budget, now: datetime) -> int:
+        return budget_rules.calls_left(self._spent.get(budget.key, Spent()), budget, now)
+
+    async def close_budget(self, key: str, until: datetime) -> None:
+        self._spent[key] = budget_rules.closed(self._spent.get(key, Spent()), until)
+
     async def next_delivery(self) -> datetime | None:
         return next((due_at for due_at, _ in self._due), None)
 
@@ -383,6 +419,8 @@ class MemoryStore:
             due_deliveries=len(self._claimable(now)),
             parked=len(self._parked),
             open_incidents=sum(incident.told for incident in self._incidents.values()),
+            storms=sum(raging(row) for row in self._rows.values()),
+            folded=sum(row.delivery.storm != "" for row in self._rows.values()),
         )
 
     async def trim(self, before: datetime) -> int:
@@ -398,6 +436,10 @@ class MemoryStore:
         ]
         for seq in events:
             del self._events[seq]
+        for name, row in list(self._rows.items()):
+            idle = row.due_at is None and row.since < before and row.delivery.want.kind.startswith("storm:")
+            if idle and not any(other.delivery.storm == name for other in self._rows.values()):
+                self._put_row(name, None)
         over = [i for i in self._incidents.values() if self._over(i, before)]
         gone = {incident.id for incident in over}
         alerts = [

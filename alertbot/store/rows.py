@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from alertbot.domain.levels import action_for, shown_after
 from alertbot.domain.model import Delivery, DeliveryStatus, Want
-from alertbot.store.base import Outcome
+from alertbot.store.base import Filing, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ def wanted(row: Row | None, want: Want) -> Row:
         return replace(row, delivery=replace(delivery, want=replace(old, lane=want.lane, rank=want.rank)))
     if delivery.lease:
         return replace(row, delivery=replace(delivery, want=want), renewed=True)
+    if delivery.storm and row.due_at is None:
+        return replace(row, delivery=replace(delivery, want=want))
     if delivery.status is DeliveryStatus.RETRYING and delivery.next_at is not None:
         return replace(row, delivery=replace(delivery, want=want))
     since = want.at if row.due_at is None else row.since
@@ -73,6 +77,7 @@ def recorded(row: Row, outcome: Outcome) -> Row | None:
         last_error=outcome.last_error,
         sent_at=outcome.sent_at,
         failing_since=outcome.failing_since,
+        storm="" if outcome.shown.status is not None else row.delivery.storm,
     )
     return Row(
         delivery,
@@ -93,3 +98,58 @@ def retried(row: Row, now: datetime) -> Row:
         return replace(row, renewed=True)
     delivery = replace(row.delivery, status=DeliveryStatus.PENDING, attempts=0, next_at=None, failing_since=None)
     return replace(row, delivery=delivery, since=now, due_at=now)
+
+
+def waits(row: Row, now: datetime) -> bool:
+    """It is due, in nobody's hands, and its incident has nothing at this destination yet: a storm can stand in."""
+    delivery = row.delivery
+    return (
+        delivery.want.kind == "incident"
+        and row.due_at is not None
+        and row.due_at <= now
+        and not delivery.lease
+        and delivery.shown.status is None
+        and not delivery.storm
+        and not delivery.uncertain
+        and not row.in_flight
+    )
+
+
+def raging(row: Row) -> bool:
+    """It is a storm, and not over: something of it is due, or will be."""
+    return row.delivery.want.kind.startswith("storm:") and row.due_at is not None
+
+
+def folded(row: Row, storm: str, now: datetime) -> Row:
+    """The row while a storm's card or page stands in for it; unchanged where that cannot be."""
+    if not waits(row, now):
+        return row
+    return replace(row, delivery=replace(row.delivery, storm=storm, status=DeliveryStatus.FOLDED), due_at=None)
+
+
+def promoted(row: Row, storm: str, now: datetime) -> Row:
+    """The row when it is to get its own card or page. It stays in the storm until that is there."""
+    if row.delivery.storm != storm or row.due_at is not None:
+        return row
+    return replace(row, delivery=replace(row.delivery, status=DeliveryStatus.PENDING), since=now, due_at=now)
+
+
+def left(row: Row, storm: str, now: datetime, *, told: bool) -> Row:
+    """The row after its storm. What needs no telling any more, and with `told` what the storm has told, is done."""
+    if row.delivery.storm != storm or row.due_at is not None:
+        return row
+    delivery = replace(row.delivery, storm="")
+    action = action_for(delivery)
+    if action is None or told:
+        return replace(row, delivery=replace(delivery, shown=shown_after(delivery, action)))
+    return replace(row, delivery=replace(delivery, status=DeliveryStatus.PENDING), since=now, due_at=now)
+
+
+def filed(filing: Filing) -> dict[str, Callable[[Row], Row]]:
+    """What becomes of each row that a filing names."""
+    storm, at = filing.storm, filing.at
+    moves: dict[str, Callable[[Row], Row]] = {}
+    moves |= dict.fromkeys(filing.fold, lambda row: folded(row, storm, at))
+    moves |= dict.fromkeys(filing.promote, lambda row: promoted(row, storm, at))
+    moves |= dict.fromkeys(filing.leave, lambda row: left(row, storm, at, told=filing.told))
+    return moves

@@ -19,12 +19,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from alertbot.domain import budgets as budget_rules
+from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Incident
 from alertbot.store import codec
 from alertbot.store.base import (
     Changes,
     EntryPage,
+    Filing,
     Keys,
     Loaded,
     Outcome,
@@ -33,7 +36,7 @@ from alertbot.store.base import (
     Stats,
     StoreUnavailable,
 )
-from alertbot.store.rows import claimed, orphaned, recorded, retried
+from alertbot.store.rows import claimed, filed, orphaned, recorded, retried, waits
 from alertbot.store.sqlite_file import SCHEMA, DatabaseFile, first
 from alertbot.store.sqlite_rows import (
     DELIVERIES,
@@ -55,6 +58,7 @@ from alertbot.store.sqlite_rows import (
     trim_events,
     trim_incidents,
     trim_parked,
+    trim_storms,
 )
 from alertbot.store.sqlite_threads import Checkpointer, EventRow, Reader, Writer
 
@@ -234,6 +238,55 @@ class SqliteStore:
 
         return await self._write(run, size=write.size + 1024)
 
+    async def waiting(self, lane: str, now: datetime, limit: int) -> Sequence[Delivery]:
+        sql = (
+            "SELECT doc FROM deliveries INDEXED BY deliveries_lane WHERE lane = ? AND due_at <= ?"
+            " AND storm = '' ORDER BY rank, since, id LIMIT ?"
+        )
+        found = await self._read(lambda c: docs(c, codec.rows, sql, (codec.key(lane), codec.us(now), limit)))
+        return [row.delivery for row in found if waits(row, now)]
+
+    async def refile(self, filing: Filing) -> None:
+        moves = filed(filing)
+        write = RecordToWrite(filing.entries, (), filing.wants)
+
+        def run(c: sqlite3.Connection) -> None:
+            sql = "SELECT d.doc FROM json_each(?) AS k CROSS JOIN deliveries AS d ON d.id = k.value"
+            rows = docs(c, codec.rows, sql, (codec.keys(moves),))
+            moved = [(row, moves[row.delivery.id](row)) for row in rows]
+            insert(c, DELIVERIES, [delivery_row(new) for old, new in moved if new is not old])
+            write.run(c)
+
+        await self._write(run, size=write.size + 1024 * len(moves))
+
+    async def folded(self, storm: str) -> Sequence[Delivery]:
+        sql = "SELECT doc FROM deliveries WHERE storm <> '' AND storm = ? ORDER BY seq"
+        found = await self._read(lambda c: docs(c, codec.rows, sql, (codec.key(storm),)))
+        return [row.delivery for row in found]
+
+    async def storms(self, lane: str) -> Sequence[Delivery]:
+        sql = "SELECT doc FROM deliveries WHERE raging = 1 AND lane = ? ORDER BY seq"
+        found = await self._read(lambda c: docs(c, codec.rows, sql, (codec.key(lane),)))
+        return [row.delivery for row in found]
+
+    async def spend(self, budgets: Sequence[Budget], now: datetime) -> datetime | None:
+        def run(c: sqlite3.Connection) -> datetime | None:
+            spent = [(b, _spent(c, b.key)) for b in budgets]
+            waits = [at for at in (budget_rules.free_at(s, b, now) for b, s in spent) if at is not None]
+            if waits:
+                return max(waits)
+            for b, s in spent:
+                _keep_spent(c, b.key, budget_rules.spend(s, b, now))
+            return None
+
+        return await self._write(run)
+
+    async def calls_left(self, budget: Budget, now: datetime) -> int:
+        return await self._read(lambda c: budget_rules.calls_left(_spent(c, budget.key), budget, now))
+
+    async def close_budget(self, key: str, until: datetime) -> None:
+        await self._write(lambda c: _keep_spent(c, key, budget_rules.closed(_spent(c, key), until)))
+
     async def next_delivery(self) -> datetime | None:
         sql = "SELECT min(due_at) FROM deliveries WHERE due_at IS NOT NULL"
         found = await self._read(lambda c: first(c, sql))
@@ -368,7 +421,8 @@ class SqliteStore:
         sql = (
             "SELECT (SELECT count(*) FROM undecided), (SELECT count(*) FROM deliveries WHERE due_at <= ?),"
             " (SELECT count(*) FROM parked),"
-            " (SELECT count(*) FROM incidents WHERE status IN ('open', 'acknowledged'))"
+            " (SELECT count(*) FROM incidents WHERE status IN ('open', 'acknowledged')),"
+            " (SELECT count(*) FROM deliveries WHERE raging = 1), (SELECT count(*) FROM deliveries WHERE storm <> '')"
         )
         found = await self._look(lambda c: c.execute(sql, (codec.us(now),)).fetchone())
         return Stats(*found)
@@ -377,7 +431,7 @@ class SqliteStore:
         """In pieces, so that nobody waits for long: an interrupted one goes on at the next call."""
         limit = codec.us(before)
         forgotten = 0
-        for step in (trim_parked, trim_events, trim_incidents, trim_alerts, trim_entries):
+        for step in (trim_parked, trim_events, trim_incidents, trim_storms, trim_alerts, trim_entries):
             while True:
                 rows, counted = await self._write(lambda c, step=step: step(c, limit), size=64 * 1024)  # type: ignore[misc]
                 forgotten += counted
@@ -392,6 +446,16 @@ class SqliteStore:
     async def set_meta(self, key: str, value: str) -> None:
         sql = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         await self._write(lambda c: c.execute(sql, (key, value)).rowcount)
+
+
+def _spent(c: sqlite3.Connection, key: str) -> Spent:
+    found = first(c, "SELECT doc FROM budgets WHERE key = ?", (codec.key(key),))
+    return Spent() if found is None else codec.spent.decode(found)
+
+
+def _keep_spent(c: sqlite3.Connection, key: str, spent: Spent) -> None:
+    sql = "INSERT INTO budgets VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET doc = excluded.doc"
+    c.execute(sql, (codec.key(key), codec.text(spent)))
 
 
 def _end_leases(connection: sqlite3.Connection, file: DatabaseFile) -> None:

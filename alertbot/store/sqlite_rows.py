@@ -18,7 +18,7 @@ from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Entry, Incident, IncidentStatus, Want
 from alertbot.store import codec
 from alertbot.store.base import SOURCES_LOADED, Changes, Keys, Loaded, Parked, Source
-from alertbot.store.rows import Row, wanted
+from alertbot.store.rows import Row, raging, wanted
 from alertbot.store.sqlite_file import first
 from alertbot.store.sqlite_threads import EventRow
 
@@ -205,7 +205,9 @@ SOURCES: Final = _Into("sources", ("relation", "two_sided", "starts_at", "identi
 INCIDENTS: Final = _upsert(
     "incidents", ("id", "key", "status", "severity", "created_at", "ended_at", "wake_at", "doc"), ("id",)
 )
-DELIVERIES: Final = _upsert("deliveries", ("id", "incident", "lane", "rank", "since", "due_at", "doc"), ("id",))
+DELIVERIES: Final = _upsert(
+    "deliveries", ("id", "incident", "lane", "rank", "since", "due_at", "storm", "raging", "doc"), ("id",)
+)
 _ENTRIES: Final = _Into("entries", ("at", "incident", "identity", "doc"))
 _PARKED: Final = _upsert("parked", ("id", "at", "kind", "ref", "doc", "raw"), ("id",))
 #: An alert whose place in the indexes stays: they are left alone. Most reports are repeats.
@@ -302,6 +304,8 @@ def delivery_row(row: Row) -> SqlRow:
         want.rank,
         codec.us(row.since),
         codec.us_or_none(row.due_at),
+        codec.key(row.delivery.storm),
+        raging(row),
         codec.text(row),
     )
 
@@ -427,6 +431,16 @@ def trim_incidents(c: sqlite3.Connection, before: int) -> tuple[int, int]:
     alerts = c.execute(f"DELETE FROM alerts WHERE incident {among}", named).rowcount
     c.execute(f"DELETE FROM incidents WHERE id {among}", named)
     return len(gone), len(gone) + alerts
+
+
+def trim_storms(c: sqlite3.Connection, before: int) -> tuple[int, int]:
+    """Storms that are over."""
+    sql = (
+        "DELETE FROM deliveries WHERE seq IN (SELECT seq FROM deliveries AS d WHERE since < ? AND due_at IS NULL"
+        " AND incident LIKE 'storm-%' AND NOT EXISTS (SELECT 1 FROM deliveries WHERE storm <> '' AND storm = d.id)"
+        " LIMIT ?)"
+    )
+    return c.execute(sql, (before, TRIMMED_AT_ONCE)).rowcount, 0
 
 
 def trim_alerts(c: sqlite3.Connection, before: int) -> tuple[int, int]:

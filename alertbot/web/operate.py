@@ -32,6 +32,9 @@ class Operate:
 
         A store that is away shows as `alertbot_store_up 0`.
         """
+        self._bot.metrics.broken.clear()
+        for destination in self._bot.broken():
+            self._bot.metrics.broken.labels(destination.integration).inc()
         await self._read_sizes(self._bot.metrics)
         return await self._exposition(request)
 
@@ -68,3 +71,5 @@ class Operate:
         metrics.parked.set(stats.parked)
         metrics.events_undecided.set(stats.undecided)
         metrics.open_incidents.set(stats.open_incidents)
+        metrics.storms.set(stats.storms)
+        metrics.folded.set(stats.folded)

@@ -35,6 +35,16 @@ class DryDestination:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenDestination:
+    """A destination that does not answer: since when, and its last words."""
+
+    integration: str
+    to: str
+    since: datetime
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """What the web sees of the config in use. A reload replaces it as a whole.
 
@@ -71,6 +81,9 @@ class Bot(Protocol):
 
     def clock(self) -> datetime:
         """Now, in UTC."""
+
+    def broken(self) -> Sequence[BrokenDestination]:
+        """The destinations that do not answer now."""
 
     async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
         """Takes one raw event; it is durable when this returns its seq. Parts set aside are parked.

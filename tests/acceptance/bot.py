@@ -305,11 +305,11 @@ class Bot:
 
     async def settle(self) -> None:
         """Returns when all is decided and delivered that can be at this time. What a stand-in holds back is left."""
-        await settle(self.app.store, self.clock, lambda: sum(s.faults.held for s in self._standins()))
+        await settle(self.app.store, self.clock, self.app.outbox, lambda: sum(s.faults.held for s in self._standins()))
 
     async def advance(self, span: str) -> None:
         """Moves the clock on, and stops at each time at which something becomes due."""
-        await advance(self.app.store, self.clock, parse_duration(span), self.settle)
+        await advance(self.app.store, self.clock, self.app.outbox, parse_duration(span), self.settle)
 
     # What the providers saw.
 

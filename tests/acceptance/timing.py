@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from alertbot.clock import MovableClock
+from alertbot.outbox import Outbox
 from alertbot.store.base import Store
 
 #: Seconds after which a bot that is not done by then has a defect.
 PATIENCE: Final = 15
 
 
-async def settle(store: Store, clock: MovableClock, held: Callable[[], int] = lambda: 0) -> None:
+async def settle(store: Store, clock: MovableClock, outbox: Outbox, held: Callable[[], int] = lambda: 0) -> None:
     """Returns when all is decided and delivered that can be at this time; `held` is how many requests a provider holds.
 
     Raises AssertionError that says what is left where that does not happen.
@@ -22,18 +23,23 @@ async def settle(store: Store, clock: MovableClock, held: Callable[[], int] = la
     left = ""
     try:
         async with asyncio.timeout(PATIENCE):
-            while left := await _left(store, clock.now(), held()):
-                await asyncio.sleep(0.001)
+            while left := await _left(store, clock.now(), outbox, held()):
+                await asyncio.sleep(0.001)  # noqa: ASYNC110 - the bot is asked from outside; nothing tells
     except TimeoutError:
         raise AssertionError(f"at {clock.now()} there is still to do: {left}") from None
 
 
-async def advance(store: Store, clock: MovableClock, span: timedelta, settled: Callable[[], Awaitable[None]]) -> None:
+async def advance(
+    store: Store, clock: MovableClock, outbox: Outbox, span: timedelta, settled: Callable[[], Awaitable[None]]
+) -> None:
     """Moves the clock on, and stops at each time at which something becomes due until `settled` returns."""
     target = clock.now() + span
     await settled()
     while True:
-        times = [t for t in (await store.next_wake(), await store.next_delivery()) if t is not None and t > clock.now()]
+        now = clock.now()
+        times = [t for t in (await store.next_wake(), await store.next_delivery()) if t is not None and t > now]
+        if outbox.closed(now):  # what waits for a lane hides when the next thing is due
+            times += [*outbox.closed(now).values(), now + timedelta(seconds=1)]
         if min([*times, target]) >= target:
             break
         clock.move_to(min(times))
@@ -42,12 +48,11 @@ async def advance(store: Store, clock: MovableClock, span: timedelta, settled: C
     await settled()
 
 
-async def _left(store: Store, now: datetime, held: int) -> str:
+async def _left(store: Store, now: datetime, outbox: Outbox, held: int) -> str:
     """What is still to do at this time; empty where nothing is."""
     stats = await store.stats(now)
-    wake, due = await store.next_wake(), await store.next_delivery()
-    if stats.undecided or (wake is not None and wake <= now) or (due is not None and due <= now):
-        return f"{stats}, next wake {wake}, next delivery {due}"
-    page = await store.incidents(limit=500)
-    in_hand = [d.id for i in page.incidents for d in await store.deliveries(i.id) if d.lease]
-    return ", ".join(in_hand) if len(in_hand) > held else ""
+    wake = await store.next_wake()
+    lanes = [lane for lane in await store.lanes(now) if lane not in outbox.closed(now)]
+    if stats.undecided or (wake is not None and wake <= now) or lanes:
+        return f"{stats}, next wake {wake}, {lanes}"
+    return f"{outbox.under_way} attempts are under way" if outbox.under_way > held else ""

@@ -42,7 +42,7 @@ Say = Callable[[dict[str, Any]], None]
 #: Imported before the first fork, so that no fork has to.
 WARM: Final = (notifiers, pagerduty, slack, sqlite)
 #: A crash after a read is one before the next call: neither the file nor a provider is any other for it.
-WRITES: Final = frozenset({"open", "append", "commit", "claim", "record", "set_meta"})
+WRITES: Final = frozenset({"open", "append", "commit", "claim", "record", "set_meta", "spend", "refile"})
 #: Where the process dies late, a call is held for so many seconds: all that does not wait for it goes on meanwhile.
 HELD: Final = 0.05
 #: No such moment: this life ends by itself.
@@ -207,7 +207,9 @@ class Life:
         self._clock = MovableClock(datetime.fromisoformat(task["at"]))
         app = App(folder / "alertbot.yml", {}, clock=self._clock)
         self._store = app.store
-        app.store = app.engine.store = app.outbox.store = cast("Store", CrashingStore(app.store, self._crash))
+        self._outbox = app.outbox
+        crashing = cast("Store", CrashingStore(app.store, self._crash))
+        app.store = app.engine.store = app.outbox.store = app.storms.store = app.limiter.store = crashing
         await app.start()
         scenario = Scenario(app, datetime.fromisoformat(task["started"]))
         if "expect" in task:
@@ -248,10 +250,10 @@ class Life:
         """A minute, in which all is delivered that can be."""
 
         async def settled() -> None:
-            await settle(self._store, self._clock)
+            await settle(self._store, self._clock, self._outbox)
             self._say({"at": self._clock.now().isoformat()})
 
-        await advance(self._store, self._clock, timedelta(minutes=1), settled)
+        await advance(self._store, self._clock, self._outbox, timedelta(minutes=1), settled)
 
 
 def fork(task: dict[str, Any], say: Say) -> int:

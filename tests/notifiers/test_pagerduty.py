@@ -15,9 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alertbot.clock import MovableClock
+from alertbot.domain.budgets import RATES
 from alertbot.domain.model import Action, AlertStatus, IncidentStatus, Level
-from alertbot.notifiers.base import Failed, Links, Retry, Sent
+from alertbot.limiter import StoredLimiter
+from alertbot.notifiers.base import Failed, Later, Links, Retry, Sent
 from alertbot.notifiers.pagerduty import EVENT_BYTES, PagerDutyNotifier, Payload, dedup_key, plan
+from alertbot.store.memory import MemoryStore
 from tests.notifiers.jobs import ACKED, NASTY, NOW, OPEN, PAGE, RESOLVED, Destination, alert, job
 from tests.standins.faults import FlakyProxy
 from tests.standins.pagerduty import ROUTING_KEY, PagerDutyStandin, event_errors
@@ -199,7 +203,14 @@ async def test_its_own_words_are_told_and_its_wish_to_wait_is_heeded(
     pagerduty: PagerDutyStandin, notifier: PagerDutyNotifier
 ) -> None:
     pagerduty.faults.add("answer", status=429, headers={"Retry-After": "30"}, body={"message": "slow down"})
-    assert await notifier.deliver(job()) == Retry("PagerDuty answered 429: slow down", after=timedelta(seconds=30))
+    clock = MovableClock(NOW)
+    notifier._limiter = StoredLimiter(MemoryStore(), clock, RATES)
+    until = NOW + timedelta(seconds=30)
+    assert await notifier.deliver(job()) == Later(until, error="PagerDuty answered 429: slow down")
+    asked = len(pagerduty.requests)
+    assert await notifier.deliver(job()) == Later(until)
+    assert len(pagerduty.requests) == asked, "it is not asked before"
+    clock.move_to(until)
     pagerduty.routing_keys = ("another",)
     refused = await notifier.deliver(job())
     assert refused == Failed("PagerDuty answered 400: 'routing_key' is not known")

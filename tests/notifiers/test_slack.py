@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from alertbot.clock import MovableClock
+from alertbot.domain.budgets import SLACK_POSTS, SLACK_UPDATES, Rate
 from alertbot.domain.model import (
     Action,
     Alert,
@@ -24,13 +26,19 @@ from alertbot.domain.model import (
     Want,
 )
 from alertbot.domain.reasons import Reason
-from alertbot.notifiers.base import DryRun, Failed, Job, Links, Result, Retry, Sent
+from alertbot.limiter import StoredLimiter
+from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Result, Retry, Sent
 from alertbot.notifiers.slack import KNOWN, LOOKS, Kind, SlackNotifier, classify
+from alertbot.store.memory import MemoryStore
+from tests.notifiers.jobs import NOW
 from tests.sources.recorded import CORPUS
 from tests.standins.slack import SlackStandin
 
 TOKEN = "xoxb-stand-in"
 CHANNEL = "#ops-alerts"
+
+#: A budget that a test does not use up.
+MANY = Rate(500, timedelta(seconds=1))
 
 
 @pytest.fixture
@@ -147,6 +155,9 @@ class Card:
                 self.remote |= result.remote or {}
                 self.uncertain = self.uncertain or result.uncertain
                 self.attempts += 1
+            case Later():
+                self.remote |= result.remote or {}
+                self.uncertain = self.uncertain or result.uncertain
             case _:
                 pass
 
@@ -443,17 +454,23 @@ async def test_after_a_lost_reply_the_next_tells_only_what_came_since(
 async def test_a_card_that_is_up_to_date_while_its_reply_fails_is_remembered_and_the_reply_comes_later(
     slack: SlackStandin, notifier: SlackNotifier
 ) -> None:
+    clock = MovableClock(NOW)
+    notifier.limiter = StoredLimiter(MemoryStore(), clock, {SLACK_POSTS: MANY, SLACK_UPDATES: MANY})
     card = Card(notifier)
     await card.deliver()
     body = {"ok": False, "error": "ratelimited"}
     slack.faults.add("answer", "chat.postMessage", status=429, headers={"Retry-After": "3"}, body=body)
     news = [card.entry(Reason.NEW_EPISODE, 2, labels={"pod": "p1"})]
-    result = retry(await card.deliver(Action.UPDATE, 2, news=news))
-    assert result.after == timedelta(seconds=3)
-    assert not result.uncertain
+    result = await card.deliver(Action.UPDATE, 2, news=news)
+    assert isinstance(result, Later)
+    assert (result.until, result.lane, result.uncertain) == (NOW + timedelta(seconds=3), True, False)
+    assert "ratelimited" in result.error
     assert "revision 2" in cards(slack)[0]["text"]
+    assert isinstance(await card.deliver(Action.UPDATE, 2, news=news), Later), "three seconds have not passed"
+    clock.advance(timedelta(seconds=3))
     sent(await card.deliver(Action.UPDATE, 2, news=news))
     assert len(replies(slack)) == 1
+    assert len(slack.calls("chat.update")) == 1, "the card is edited once"
 
 
 @pytest.mark.parametrize(("action", "in_channel"), [(Action.UPDATE, 0), (Action.REOPEN, 1)])
@@ -586,14 +603,38 @@ def test_errors_are_told_apart(error: str, kind: Kind) -> None:
 
 async def test_a_rate_limit_is_obeyed_to_the_second(session: aiohttp.ClientSession) -> None:
     async with SlackStandin(clock=lambda: 1e9, post_burst=1) as slack:
-        notifier = make(slack, session)
+        clock = MovableClock(NOW)
+        notifier = make(slack, session, limiter=StoredLimiter(MemoryStore(), clock, {SLACK_POSTS: MANY}))
         sent(await Card(notifier).deliver())
         other = Card(notifier, incident="i2")
-        result = retry(await other.deliver())
-        assert result.after == timedelta(seconds=1)
-        assert not result.uncertain
+        result = await other.deliver()
+        assert isinstance(result, Later)
+        assert (result.until, result.uncertain) == (NOW + timedelta(seconds=1), False)
         slack.advance(1)
+        assert isinstance(await other.deliver(), Later), "by our clock it is not time yet"
+        clock.advance(timedelta(seconds=1))
         sent(await other.deliver())
+
+
+async def test_a_budget_that_is_used_up_is_not_tried_and_a_refused_message_costs_one_call(
+    slack: SlackStandin, session: aiohttp.ClientSession
+) -> None:
+    clock = MovableClock(NOW)
+    rates = {SLACK_POSTS: Rate(1, timedelta(seconds=1)), SLACK_UPDATES: Rate(2, timedelta(minutes=1))}
+    notifier = make(slack, session, limiter=StoredLimiter(MemoryStore(), clock, rates))
+    card = Card(notifier)
+    slack.faults.add("answer", "chat.postMessage", status=200, body={"ok": False, "error": "invalid_blocks"}, times=1)
+    sent(await card.deliver())
+    before = len(slack.requests)
+    result = await Card(notifier, incident="i2").deliver()
+    assert result == Later(NOW + timedelta(seconds=1), lane=True, remote={})
+    assert len(slack.requests) == before, "nothing was asked of Slack"
+    for revision in (2, 3):
+        clock.advance(timedelta(seconds=2))
+        sent(await card.deliver(Action.UPDATE, revision))
+    result = await card.deliver(Action.UPDATE, 4)
+    assert isinstance(result, Later)
+    assert not result.lane, "posts can go on"
 
 
 async def test_a_public_channel_is_joined_if_the_bot_may(slack: SlackStandin, session: aiohttp.ClientSession) -> None:

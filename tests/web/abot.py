@@ -18,6 +18,7 @@ from alertbot.store.base import StoreUnavailable
 from alertbot.store.memory import MemoryStore
 from alertbot.telemetry import Metrics
 from alertbot.web import DryDestination, ReloadRefused, View
+from alertbot.web.ports import BrokenDestination
 
 START = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
@@ -72,6 +73,7 @@ class ABot:
     view: View = VIEW
     ready: tuple[bool, str] = (True, "")
     problems: list[str] = field(default_factory=list)
+    silent: list[BrokenDestination] = field(default_factory=list)
     severities: Sequence[Severity] = SEVERITIES
     taken: list[RawEvent] = field(default_factory=list)
     woken: int = 0
@@ -105,6 +107,9 @@ class ABot:
 
     def readiness(self) -> tuple[bool, str]:
         return self.ready
+
+    def broken(self) -> Sequence[BrokenDestination]:
+        return self.silent
 
     def configure(self, **changes: Any) -> None:
         """As a reload would."""

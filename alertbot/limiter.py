@@ -1,0 +1,45 @@
+"""The budgets of a bot, in its store: they outlive a restart, and are one for all who share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from alertbot.clock import Clock
+from alertbot.domain.budgets import COUNTED, CRITICAL, KEPT, RATES, Budget, Rate
+from alertbot.store.base import Store
+
+
+@dataclass(slots=True)
+class StoredLimiter:
+    """Asked before each call to a provider: an `alertbot.notifiers.base.Limiter`."""
+
+    store: Store
+    clock: Clock
+    rates: Mapping[str, Rate] = field(default_factory=lambda: RATES)
+
+    async def spend(self, what: str, whose: str, urgency: int, method: str = "") -> datetime | None:
+        """None: the call may be made, and is counted. Else when to ask again.
+
+        With `method` also what the provider itself has closed (`put_off`) counts.
+        """
+        wanted = [self.budget(what, whose, urgency)]
+        if method:
+            wanted.append(Budget(method, COUNTED, timedelta(seconds=1)))
+        return await self.store.spend(wanted, self.clock.now())
+
+    async def left(self, what: str, whose: str, urgency: int = CRITICAL) -> int:
+        """How many calls may be made now."""
+        return await self.store.calls_left(self.budget(what, whose, urgency), self.clock.now())
+
+    async def put_off(self, key: str, after: timedelta) -> datetime:
+        """The provider asked for a pause (Retry-After) of what is named by a key. Returns its end."""
+        until = self.clock.now() + after
+        await self.store.close_budget(key, until)
+        return until
+
+    def budget(self, what: str, whose: str, urgency: int = CRITICAL) -> Budget:
+        """The budget of one channel, workspace, key or address."""
+        rate = self.rates[what]
+        return Budget(f"{what}:{whose}", rate.count, rate.per, int(rate.count * KEPT[urgency]))
