@@ -23,8 +23,8 @@ async def settle(store: Store, clock: MovableClock, outbox: Outbox, held: Callab
     left = ""
     try:
         async with asyncio.timeout(PATIENCE):
-            while left := await _left(store, clock.now(), outbox, held()):
-                await asyncio.sleep(0.001)  # noqa: ASYNC110 - the bot is asked from outside; nothing tells
+            while left := await _left(store, clock.now(), outbox, held()):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.001)
     except TimeoutError:
         raise AssertionError(f"at {clock.now()} there is still to do: {left}") from None
 
