@@ -10,8 +10,8 @@ from typing import Final
 #: Failed attempts in a row after which a lane is broken.
 BREAKS_AFTER: Final = 5
 #: The first and the longest pause before it is tried again: a page that waits for it waits no longer.
-FIRST_PROBE: Final = timedelta(seconds=5)
-LONGEST_PROBE: Final = timedelta(seconds=30)
+FIRST_PROBE: Final = timedelta(seconds=2)
+LONGEST_PROBE: Final = timedelta(seconds=15)
 
 
 @dataclass(slots=True)
