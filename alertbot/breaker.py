@@ -9,9 +9,11 @@ from typing import Final
 
 #: Failed attempts in a row after which a lane is broken.
 BREAKS_AFTER: Final = 5
-#: The first and the longest pause before it is tried again: a page that waits for it waits no longer.
+#: The first pause before it is tried again, the longest in the first minutes, and that of one that stays dead.
 FIRST_PROBE: Final = timedelta(seconds=2)
 LONGEST_PROBE: Final = timedelta(seconds=15)
+RARE_PROBE: Final = timedelta(minutes=1)
+RARE_AFTER: Final = 30
 
 
 @dataclass(slots=True)
@@ -33,7 +35,8 @@ class Breaker:
         if self.failures < BREAKS_AFTER:
             return None
         self.opened = self.opened or now
-        pause = min(FIRST_PROBE * (1 << min(self.probes, 8)), LONGEST_PROBE)
+        longest = LONGEST_PROBE if self.probes < RARE_AFTER else RARE_PROBE
+        pause = min(FIRST_PROBE * (1 << min(self.probes, 8)), longest)
         self.probes += 1
         # Less up to a quarter, so that not all lanes and replicas come back at once.
         spread = hashlib.sha256(f"{self.lane}\n{self.probes}".encode()).digest()[0] / 255

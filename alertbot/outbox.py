@@ -417,14 +417,18 @@ class Outbox:
         if now - since >= GIVE_UP_AFTER:
             await self._failed(delivery, action, Failed(f"given up after 24 hours: {result.error}"))
             return
+        lane, fallback_at = delivery.want.lane, since + self._fallback_after(delivery.want)
         if result.after is not None:
             next_at = now + result.after
+        elif lane in self.broken:
+            next_at = self._closed.get(lane, now)  # its failures are the lane's: once that answers, all of it is due
         else:
             next_at = now + backoff(delivery.id, delivery.attempts)
-            fallback_at = since + self._fallback_after(delivery.want)
-            if now < fallback_at:
-                # The last try before the fallback is due, and not minutes after that.
-                next_at = min(next_at, fallback_at)
+        if now < fallback_at < next_at and (result.after is None or not tried):
+            # The last try before the fallback is due, and not minutes after that.
+            next_at = fallback_at
+            if lane in self.broken:
+                self._closed[lane] = min(self._closed.get(lane, next_at), next_at)
         entries = []
         if result.error != delivery.last_error:
             entries = [_entry(delivery, action, now, Reason.RETRYING, result.error, next_at)]
