@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,8 @@ def test_of_whole_configurations_only_what_alertbot_lacks_is_refused(corpus: Pat
 
 # Trees made up at random, and what amtool makes of them.
 
+#: Random trees, and label sets for each of them.
+TREES, SETS = 200, 10
 LABELS = {"team": ["web", "db", "ops"], "env": ["prod", "dev", ""], "severity": ["critical", "page", "info"]}
 
 
@@ -120,23 +123,30 @@ def random_tree(chance: random.Random, depth: int = 0) -> dict[str, Any]:
 
 
 @pytest.mark.real("amtool")
-def test_random_trees_route_as_amtool_routes(tmp_path: Path, real_server: Callable[[str], Path]) -> None:
+def test_two_thousand_random_label_sets_go_through_random_trees_as_amtool_routes_them(
+    tmp_path: Path, real_server: Callable[[str], Path]
+) -> None:
     amtool = real_server("amtool")
     chance = random.Random(2026)
-    for n in range(12):
+    cases: list[tuple[Path, dict[str, str], str]] = []
+    for n in range(TREES):
         file = tmp_path / f"{n}.yml"
         receivers = [{"name": name} for name in "abcdef"]
         file.write_text(yaml.safe_dump({"route": random_tree(chance), "receivers": receivers}))
         policy = load(file, {}).policy
-        for _ in range(8):
+        for _ in range(SETS):
             labels = {name: chance.choice(values) for name, values in LABELS.items() if chance.random() < 0.8}
             labels = {name: value for name, value in labels.items() if value}
-            given = [f"{name}={value}" for name, value in labels.items()]
-            theirs = subprocess.run(
-                [amtool, "config", "routes", "test", f"--config.file={file}", *given],
-                capture_output=True,
-                text=True,
-            )
-            assert theirs.returncode == 0, theirs.stderr
-            ours = ",".join(r.receiver for r in match(policy.route, labels))
-            assert ours == theirs.stdout.strip(), f"{labels}\n{file.read_text()}"
+            cases.append((file, labels, ",".join(r.receiver for r in match(policy.route, labels))))
+
+    def theirs(case: tuple[Path, dict[str, str], str]) -> str:
+        file, labels, _ = case
+        given = [f"{name}={value}" for name, value in labels.items()]
+        command = [amtool, "config", "routes", "test", f"--config.file={file}", *given]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else done.stderr
+
+    assert len(cases) >= 2000
+    with ThreadPoolExecutor(4) as threads:
+        for case, answer in zip(cases, threads.map(theirs, cases), strict=True):
+            assert case[2] == answer, f"{case[1]}\n{case[0].read_text()}"
