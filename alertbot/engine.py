@@ -86,6 +86,7 @@ class Engine:
         counts: Counts | None = None,
         on_wants: Callable[[], None] = lambda: None,
         on_decision: Callable[[Decision], None] | None = None,
+        backlog: int = BACKLOG,
     ) -> None:
         self.store = store
         self.policy = policy
@@ -98,6 +99,7 @@ class Engine:
         """Why nothing is decided now; empty while all is well."""
         self._queue: deque[_Job] = deque()
         self._backlog = 0
+        self._most = backlog
         self._signal = asyncio.Event()
         self._next_wake: datetime | None = None
         self._task: asyncio.Task[None] | None = None
@@ -114,7 +116,7 @@ class Engine:
 
         Raises `StoreUnavailable`: nothing was accepted, and the sender is to try again.
         """
-        if self._backlog > BACKLOG:
+        if self._backlog > self._most:
             raise StoreUnavailable(f"{self._backlog} bytes wait to be decided")
         decided: asyncio.Future[None] | None = asyncio.get_running_loop().create_future() if wait else None
         # Its own task: a caller that goes away must not leave a durable event that nobody was handed.
@@ -304,7 +306,7 @@ class Engine:
             if isinstance(event, AlertsReported):
                 new = self._repeats.sift(event, job.at, left)
                 repeats += len(event.alerts) - len(new.alerts)
-                if not new.alerts and event.alerts:
+                if not new.alerts and not new.truncated:
                     continue
                 event = new
             news.append((job, event))
