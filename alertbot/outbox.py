@@ -102,6 +102,7 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
         self._working: dict[str, set[asyncio.Task[None]]] = {}
         self._stopping = False
+        self._claiming = False
         self._giving_up = asyncio.Lock()
 
     def wake(self) -> None:
@@ -147,7 +148,13 @@ class Outbox:
 
     async def claim_due(self) -> int:
         """Claims what is due in each lane that has room, and starts on it. Returns how many."""
-        now = self.clock.now()
+        self._claiming = True
+        try:
+            return await self._claim_due(self.clock.now())
+        finally:
+            self._claiming = False
+
+    async def _claim_due(self, now: datetime) -> int:
         started = 0
         for lane in await self.store.lanes(now):
             busy = self._working.setdefault(lane, set())
@@ -347,8 +354,8 @@ class Outbox:
 
     @property
     def under_way(self) -> int:
-        """Attempts that are being made."""
-        return sum(len(tasks) for tasks in self._working.values())
+        """Attempts that are being made, and one more while it is claiming."""
+        return sum(len(tasks) for tasks in self._working.values()) + self._claiming
 
     def closed(self, now: datetime) -> Mapping[str, datetime]:
         """Lanes that nothing may go to before a time: a budget is used up, or a broken one waits to be tried."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -327,23 +326,20 @@ async def test_a_large_body_is_read_in_slices_and_reads_the_same() -> None:
     assert turns >= 3
 
 
-async def test_ten_thousand_alerts_do_not_keep_the_loop_from_others() -> None:
-    alerts = [{"labels": {"alertname": "A", "i": str(i)}, "annotations": {"d": "x" * 600}} for i in range(10_000)]
-    data = body(*alerts)
-    worst = 0.0
+async def test_ten_thousand_alerts_let_the_loop_turn_after_every_slice() -> None:
+    data = body(*({"labels": {"alertname": "A", "i": str(i)}} for i in range(10_000)))
+    turns = 0
 
     async def others() -> None:
-        nonlocal worst
-        last = time.process_time()
+        nonlocal turns
         while True:
+            turns += 1
             await asyncio.sleep(0)
-            worst, last = max(worst, time.process_time() - last), time.process_time()
 
     task = asyncio.create_task(others())
-    await asyncio.sleep(0)
     assert (await parse_in_slices(data, NOW)).accepted == 10_000
     task.cancel()
-    assert worst < 0.06
+    assert turns >= 10_000 // SLICE - 1
 
 
 def test_a_parked_alert_is_put_back_into_a_body_like_its_own() -> None:
