@@ -170,7 +170,7 @@ class PagerDutyNotifier:
             session.send_event(event.kind, dedup_key=event.dedup_key, **event.body)
         except pdpyras.PDClientError:
             raise
-        except Exception as e:
+        except Exception as e:  # requests, urllib3 and json raise many kinds; each is a failed attempt
             raise pdpyras.PDClientError(type(e).__name__) from e
 
     def _failure(self, error: Any, now: datetime) -> Retry | Failed:
