@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from alertbot.cli.base import CouldNot, cli, config_option, json_option, print_json
-from alertbot.config.check import check as check_config
+from alertbot.config.check import Rule, check_rules
 from alertbot.config.load import ConfigErrors, load
+from alertbot.enrich.runbooks import runbooks_of, url_problem
 from alertbot.render import check_templates
 
 
@@ -21,21 +22,33 @@ from alertbot.render import check_templates
 def check(config_file: Path, rules: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> None:
     """Check the config and the templates; with rule files, also what becomes of their alerts.
 
-    Prints one `file:line: what` for each problem, and exits 1 if there is any. Warnings do not count.
+    Prints one `file:line: what` for each problem, and exits 1 if there is any. Warnings do not count. Of an alert
+    it asks: is there a runbook_url, or a file in runbooks.path that is for it? is its severity known? does a route
+    take it, or the root only?
 
     \b
     Example: alertbot check --config alertbot.yml --rules 'rules/*.yml'
     """
-    problems = [str(p) for p in check_config(config_file, (*rules, *more))]
-    problems += check_templates()
     if more and not rules:
         raise CouldNot(f"{more[0]}: what is this? Rule files come after --rules")
+    problems: list[str] = []
     warnings: list[str] = []
     try:
         config = load(config_file, os.environ, need_secrets=False)
-        warnings = [str(w) for w in (*config.warnings, *config.not_in_effect)]
-    except ConfigErrors:
-        pass  # its problems are among those above
+    except ConfigErrors as error:
+        problems += map(str, error.problems)
+    else:
+        warnings += map(str, (*config.warnings, *config.not_in_effect))
+        runbooks = runbooks_of(config)
+        bad_url = url_problem(config)
+        problems += [str(bad_url)] if bad_url else []
+        warnings += [str(p) for p in runbooks.problems if p != bad_url]
+
+        def has_runbook(rule: Rule) -> bool:
+            return runbooks.find({**rule.labels, "alertname": rule.alert}, rule.annotations, of_rule=True) is not None
+
+        problems += map(str, check_rules(config.policy, (*rules, *more), has_runbook))
+    problems += check_templates()
     if as_json:
         print_json({"problems": problems, "warnings": warnings})
     else:

@@ -142,7 +142,7 @@ def test_two_thousand_random_label_sets_go_through_random_trees_as_amtool_routes
     def theirs(case: tuple[Path, dict[str, str], str]) -> str:
         file, labels, _ = case
         given = [f"{name}={value}" for name, value in labels.items()]
-        command = [amtool, "config", "routes", "test", f"--config.file={file}", *given]
+        command = [str(amtool), "config", "routes", "test", f"--config.file={file}", *given]
         done = subprocess.run(command, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else done.stderr
 
