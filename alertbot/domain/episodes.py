@@ -55,7 +55,7 @@ def _fires(prior: Alert, report: ReportedAlert, now: datetime) -> tuple[Alert, R
             return replace(prior, fired_at=fired, starts_at=fired, seen_at=now), Reason.START_MOVED
         if now - prior.seen_at < SEEN_EVERY:
             return prior, Reason.DUPLICATE
-        return replace(prior, seen_at=now), Reason.DUPLICATE
+        return copied(prior, seen_at=now), Reason.DUPLICATE
     if is_open(start, prior.cleared_end, prior.cleared_start):
         return _open(prior, report, fired, now, now), Reason.NEW_EPISODE
     if now - prior.changed_at >= LATE:

@@ -60,10 +60,7 @@ class Matcher:
 
 def matches_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     """Whether every one of them matches; true for none at all."""
-    for matcher in matchers:  # noqa: SIM110  # the hottest line of routing: a generator costs as much as the matching
-        if not matcher._test(labels.get(matcher.name, "")):
-            return False
-    return True
+    return all(m._test(labels.get(m.name, "")) for m in matchers)  # a call less for each matcher
 
 
 def parse_matchers(text: str, mode: Mode = "fallback") -> tuple[Matcher, ...]:

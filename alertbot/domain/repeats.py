@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from alertbot.domain.episodes import SEEN_EVERY
@@ -30,7 +31,8 @@ Marks = Mapping[str, Mark | None]
 class Repeats:
     """By fingerprint as it is sent. `take` only what is committed."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
         self._heard: dict[str, Mark] = {}
 
     def sift(self, event: AlertsReported, now: datetime, left: set[str]) -> AlertsReported:
@@ -63,8 +65,11 @@ class Repeats:
                 self._heard[fingerprint] = mark
             else:
                 self._heard.pop(fingerprint, None)
-        while len(self._heard) > REMEMBERED:
-            del self._heard[next(iter(self._heard))]
+        if len(self._heard) > self._remembered:
+            # The oldest, and some more: to find the first of a dict takes as long as many were deleted before it.
+            enough = self._remembered - self._remembered // 10
+            for fingerprint in list(islice(self._heard, len(self._heard) - enough)):
+                del self._heard[fingerprint]
 
 
 def marks(situation: Situation, events: Iterable[AlertsReported], changed: Iterable[Alert]) -> Marks:
@@ -73,13 +78,12 @@ def marks(situation: Situation, events: Iterable[AlertsReported], changed: Itera
     for event in events:
         for report in event.alerts:
             rows = situation.current(report.fingerprint)
-            as_reported = rows and all(
-                row.status is AlertStatus.FIRING and row.fired_at == report.starts_at for row in rows
-            )
-            if as_reported and report.firing and same_labels(rows[0].labels, report.labels):
-                found[report.fingerprint] = _said(report), min(row.seen_at for row in rows)
+            for row in rows:
+                if row.status is not AlertStatus.FIRING or row.fired_at != report.starts_at:
+                    break
             else:
-                found[report.fingerprint] = None
+                if rows and same_labels(rows[0].labels, report.labels):
+                    found[report.fingerprint] = _said(report), min([row.seen_at for row in rows])
     return found
 
 

@@ -1,0 +1,1 @@
+"""What alertbot costs, beside its floor."""

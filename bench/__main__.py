@@ -1,0 +1,5 @@
+"""`python -m bench`: all of it."""
+
+from bench.ingest import main
+
+main()
