@@ -40,9 +40,9 @@ log = logging.getLogger("alertbot.engine")
 #: Alerts decided without letting others run: about 20 ms.
 SLICE: Final = 500
 #: Events decided in one transaction at the most.
-BATCH: Final = 256
+BATCH: Final = 64
 #: Alerts decided in one transaction at the most, if it is more than one event.
-BATCH_ALERTS: Final = 4000
+BATCH_ALERTS: Final = 500
 #: Incidents woken in one transaction.
 WAKES: Final = 500
 #: Bytes of accepted bodies that may wait to be decided. Above, the door answers 503.

@@ -19,8 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from alertbot.domain import budgets as budget_rules
-from alertbot.domain.budgets import Budget, Spent
+from alertbot.domain.budgets import Budget
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Incident
 from alertbot.store import codec
@@ -37,6 +36,7 @@ from alertbot.store.base import (
     StoreUnavailable,
 )
 from alertbot.store.rows import claimed, filed, orphaned, recorded, retried, waits
+from alertbot.store.sqlite_budgets import WrittenBehind
 from alertbot.store.sqlite_file import SCHEMA, DatabaseFile, first
 from alertbot.store.sqlite_rows import (
     DELIVERIES,
@@ -80,6 +80,7 @@ class SqliteStore:
         self._engine: Reader | None = None
         self._people: Reader | None = None
         self._checkpointer: Checkpointer | None = None
+        self._budgets = WrittenBehind(self._write)
 
     @property
     def commits(self) -> int:
@@ -102,12 +103,14 @@ class SqliteStore:
             connection.close()
             return
         await asyncio.to_thread(_end_leases, connection, file)
+        self._budgets.read(connection)
         self._checkpointer = Checkpointer(file.connect)
         self._writer = Writer(file.connect, append, file.translate, self._checkpointer.written)
         self._checkpointer.start()
         self._writer.start(connection)
 
     async def close(self) -> None:
+        await self._budgets.flush()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -270,22 +273,13 @@ class SqliteStore:
         return [row.delivery for row in found]
 
     async def spend(self, budgets: Sequence[Budget], now: datetime) -> datetime | None:
-        def run(c: sqlite3.Connection) -> datetime | None:
-            spent = [(b, _spent(c, b.key)) for b in budgets]
-            waits = [at for at in (budget_rules.free_at(s, b, now) for b, s in spent) if at is not None]
-            if waits:
-                return max(waits)
-            for b, s in spent:
-                _keep_spent(c, b.key, budget_rules.spend(s, b, now))
-            return None
-
-        return await self._write(run)
+        return self._budgets.spend(budgets, now)
 
     async def calls_left(self, budget: Budget, now: datetime) -> int:
-        return await self._read(lambda c: budget_rules.calls_left(_spent(c, budget.key), budget, now))
+        return self._budgets.left(budget, now)
 
     async def close_budget(self, key: str, until: datetime) -> None:
-        await self._write(lambda c: _keep_spent(c, key, budget_rules.closed(_spent(c, key), until)))
+        self._budgets.close(key, until)
 
     async def next_delivery(self) -> datetime | None:
         sql = "SELECT min(due_at) FROM deliveries WHERE due_at IS NOT NULL"
@@ -446,16 +440,6 @@ class SqliteStore:
     async def set_meta(self, key: str, value: str) -> None:
         sql = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         await self._write(lambda c: c.execute(sql, (key, value)).rowcount)
-
-
-def _spent(c: sqlite3.Connection, key: str) -> Spent:
-    found = first(c, "SELECT doc FROM budgets WHERE key = ?", (codec.key(key),))
-    return Spent() if found is None else codec.spent.decode(found)
-
-
-def _keep_spent(c: sqlite3.Connection, key: str, spent: Spent) -> None:
-    sql = "INSERT INTO budgets VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET doc = excluded.doc"
-    c.execute(sql, (codec.key(key), codec.text(spent)))
 
 
 def _end_leases(connection: sqlite3.Connection, file: DatabaseFile) -> None:

@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
+from alertbot.domain.budgets import Budget
 from alertbot.store import open_store
 from alertbot.store.base import Changes, Keys, StoreError, StoreUnavailable, StoreUnusable
 from alertbot.store.sqlite import SqliteStore
-from alertbot.store.sqlite_file import APPLICATION_ID, SCHEMA
+from alertbot.store.sqlite_file import APPLICATION_ID, SCHEMA, DatabaseFile
 from tests.store.builders import T0, alert, at, entry, incident, parked, raw, want
 
 
@@ -487,7 +488,9 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date_with_all_it_hol
     await store.append([raw(b"old")])
     await store.commit(Changes(alerts=[alert("a")], incidents=[incident()], wants=[want()], entries=[entry()]))
     await store.close()
-    await (await opened(file, schema=first)).close()
+    older = DatabaseFile(file, readonly=False, schema=first)
+    older.open().close()
+    older.unlock()
     with closing(sqlite3.connect(file)) as c:  # the same rows, in the columns that the first version had
         c.execute("ATTACH ? AS newer", (str(newer),))
         c.execute("DELETE FROM meta")
@@ -540,4 +543,19 @@ async def test_what_a_dead_process_had_in_hand_is_due_at_once_at_the_next_start(
     store = await opened(file)
     [again] = await store.claim(want().lane, at(2), "next", timedelta(minutes=2), 1)
     assert again.uncertain
+    await store.close()
+
+
+# Budgets.
+
+
+async def test_what_was_spent_is_remembered_over_a_restart(file: Path) -> None:
+    budget = Budget("k", 2, timedelta(minutes=1))
+    store = await opened(file)
+    assert await store.spend([budget], T0) is None
+    await store.close_budget("other", at(30))
+    await store.close()
+    store = await opened(file)
+    assert await store.calls_left(budget, at(1)) == 1
+    assert await store.spend([Budget("other", 5, timedelta(minutes=1))], at(1)) == at(30)
     await store.close()
