@@ -42,7 +42,7 @@ SLICE: Final = 500
 #: Events decided in one transaction at the most.
 BATCH: Final = 64
 #: Alerts decided in one transaction at the most, if it is more than one event.
-BATCH_ALERTS: Final = 500
+BATCH_ALERTS: Final = 100
 #: Incidents woken in one transaction.
 WAKES: Final = 500
 #: Bytes of accepted bodies that may wait to be decided. Above, the door answers 503.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
+import signal
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -14,6 +19,9 @@ import pytest
 from alertbot.app import App
 from alertbot.store.base import StoreUnusable
 from tests.acceptance.bot import ENVIRON, EXAMPLE, SECRETS, Bot
+from tests.acceptance.timing import PATIENCE
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 # Secrets.
 
@@ -165,6 +173,39 @@ async def test_a_bad_config_is_refused_whole_with_file_and_line_and_the_old_one_
     assert await bot.metric("alertbot_config_last_reload_successful") == 1
 
 
+async def test_sighup_reloads_too_and_refuses_a_bad_config_whole(tmp_path: Path) -> None:
+    async def hang_up(bot: Bot) -> Any:
+        """What the log says of the reload."""
+        done = len(bot.log_lines())
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(PATIENCE):
+            while not (said := [x for x in bot.log_lines()[done:] if "config" in x["msg"]]):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        return said[0]
+
+    async with Bot(tmp_path, ONE_RECEIVER % "dev") as bot:
+        serving = asyncio.create_task(bot.app.serve_until_stopped())
+        await asyncio.sleep(0)
+        try:
+            bot.write_config(ONE_RECEIVER % "nobody")
+            said = await hang_up(bot)
+            assert (said["level"], "nobody" in str(said)) == ("error", True)
+            assert await bot.metric("alertbot_config_last_reload_successful") == 0
+            await bot.fire(bot.alert("Down"))
+            bot.write_config(ONE_RECEIVER % "ops")
+            assert (await hang_up(bot))["level"] == "info"
+            assert await bot.metric("alertbot_config_last_reload_successful") == 1
+            await bot.fire(bot.alert("Slow"))
+            await bot.advance("1s")
+            assert await bot.heard() == ["slack #dev-alerts card Down", "slack #ops-alerts card Slow"]
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(serving, PATIENCE)
+        finally:
+            serving.cancel()
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().remove_signal_handler(number)
+
+
 async def test_a_reload_asks_for_the_api_token(bot: Bot) -> None:
     assert (await bot.ask("POST", "/-/reload", token=None)).status == 401
     assert (await bot.ask("POST", "/-/reload", token="ALERTBOT_WEBHOOK_TOKEN")).status == 401
@@ -218,6 +259,14 @@ async def test_a_store_that_is_away_is_a_503_and_not_ready_and_both_end_by_thems
 async def test_two_bots_on_one_file_are_one_bot_and_a_clear_error(bot: Bot) -> None:
     with pytest.raises(StoreUnusable, match=r"alertbot\.db.*another alertbot"):
         await App(bot.config_file, bot.environ, clock=bot.clock).start()
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "alertbot", "serve", "--config", bot.config_file,
+        env={**os.environ, **bot.environ}, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        _, said = await second.communicate()
+    assert second.returncode == 2
+    assert "another alertbot" in said.decode()
     await bot.fire(bot.alert("Down"))
     assert len(await bot.heard()) == 3
 
@@ -355,3 +404,11 @@ async def test_the_metrics_count(bot: Bot) -> None:
         "events received": 4, "firing": 2, "resolved": 1, "duplicates": 1, "openings": 1, "pages": 2,
         "failures of Slack": 1, "latencies": 2, "store": 1, "open": 0, "due": 0,
     }  # fmt: skip
+
+
+async def test_every_metric_that_the_readme_tells_to_watch_is_there(bot: Bot) -> None:
+    (watch,) = re.findall(r"^- \*\*Watch\*\* .*$", README.read_text(), re.MULTILINE)
+    told = set(re.findall(r"`(alertbot_\w+)`", watch))
+    assert told
+    text = (await bot.ask("GET", "/metrics", token=None)).text
+    assert told - set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)) == set()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ receivers:
     slack_configs: [{{channel: '#ops-alerts'}}]
 """
 ALERTMANAGER: Final = """
-route: {{receiver: alertbot, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: {repeat}}}
+route: {{receiver: alertbot, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 4h}}
 receivers:
   - name: alertbot
     webhook_configs:
@@ -89,11 +90,11 @@ class World:
         return process
 
     async def start_alertmanager(
-        self, name: str, *, token: str = TOKEN, repeat: str = "4h", cluster: int | None = None, peer: int | None = None
+        self, name: str, *, token: str = TOKEN, cluster: int | None = None, peer: int | None = None
     ) -> str:
         port = self.port()
         config = self.folder / f"{name}.yml"
-        config.write_text(ALERTMANAGER.format(port=self.bot_port, token=token, repeat=repeat))
+        config.write_text(ALERTMANAGER.format(port=self.bot_port, token=token))
         listen = f"127.0.0.1:{cluster}" if cluster else ""
         await self.run(
             self.real_server("alertmanager"), f"--config.file={config}", f"--storage.path={self.folder / name}",
@@ -127,8 +128,7 @@ class World:
     async def fire(self, url: str, name: str, *, resolved: bool = False, **labels: str) -> None:
         alert: dict[str, Any] = {"labels": {"alertname": name, "severity": "critical", **labels}}
         if resolved:
-            alert["endsAt"] = "2026-01-01T00:00:00Z"
-            alert["startsAt"] = "2025-12-31T00:00:00Z"
+            alert["endsAt"] = datetime.now(UTC).isoformat()
         async with self.session.post(f"{url}/api/v2/alerts", json=[alert]) as answer:
             assert answer.status == 200, await answer.text()
 
@@ -140,6 +140,10 @@ class World:
             return False
 
         await eventually(asked)
+
+    async def has_peers(self, url: str, count: int) -> bool:
+        async with self.session.get(f"{url}/api/v2/status") as answer:
+            return len((await answer.json())["cluster"]["peers"]) == count
 
     async def metric(self, line: str) -> float:
         async with self.session.get(f"http://127.0.0.1:{self.bot_port}/metrics") as answer:
@@ -203,18 +207,29 @@ async def test_a_rule_fires_and_somebody_is_called_and_the_rule_ends_and_all_is_
 
 
 @pytest.mark.real("alertmanager")
-async def test_of_an_ha_pair_that_both_send_one_page_and_one_card_come(world: World) -> None:
+@pytest.mark.parametrize("split", [False, True], ids=["that know each other", "that lost each other and both send"])
+async def test_of_an_ha_pair_one_page_and_one_card_come_and_both_are_closed(world: World, split: bool) -> None:
     await world.start_bot()
-    # Neither knows of the other: a split cluster, both halves send everything.
-    pair = [await world.start_alertmanager(name, cluster=world.port()) for name in ("a", "b")]
-    for url in pair:
+    gossip = world.port()
+    first = await world.start_alertmanager("a", cluster=gossip)
+    second = await world.start_alertmanager("b", cluster=world.port(), peer=None if split else gossip)
+
+    async def sent(times: int) -> None:
+        async def so_many() -> bool:
+            return await world.metric('alertbot_events_received_total{source="alertmanager"}') >= times
+
+        await eventually(so_many)
+
+    await eventually(lambda: world.has_peers(first, 1 if split else 2))
+    for url in (first, second):
         await world.fire(url, "HostDown", instance="a")
-
-    async def both() -> bool:
-        return await world.metric('alertbot_events_received_total{source="alertmanager"}') >= 2
-
-    await eventually(both)
+    await sent(2 if split else 1)
     await until(lambda: world.cards() == ["[CRITICAL] HostDown (1 firing)"])
+    for url in (first, second):
+        await world.fire(url, "HostDown", instance="a", resolved=True)
+    await sent(4 if split else 2)
+    await until(lambda: world.pagerduty.open() == [])
+    await until(lambda: world.cards() == ["[CRITICAL] HostDown (resolved)"])
     assert len(world.pagerduty.pages) == 1
 
 

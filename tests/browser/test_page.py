@@ -82,6 +82,10 @@ async def test_what_is_open_is_listed_and_leads_to_its_story(
     story = await seen.page.locator("body").inner_text()
     assert "pagerduty" in story
     assert "#critical-alerts" in story
+    incident = await bot.incident("Down")
+    entries = (await bot.get(f"/api/v1/incidents/{incident['id']}/timeline"))["entries"]
+    assert {entry["reason"] for entry in entries} >= {"new_episode", "first_notification"}
+    assert [entry["text"] for entry in entries if entry["text"] not in story] == [], "every decision with its reason"
     assert await seen.overflow() == 0
     assert seen.complaints == []
 
@@ -105,7 +109,7 @@ async def test_a_label_is_text_and_nothing_else(bot: Bot, browser: Browser) -> N
         assert await seen.page.locator("script, img[src='x']").count() == 0
         assert seen.complaints == []
         if path != "/":
-            assert "<script>" in await seen.page.locator("body").inner_text()
+            assert EVIL in await seen.page.locator("body").inner_text(), "it is shown as it was sent"
 
 
 async def test_a_destination_that_does_not_answer_is_on_the_page(bot: Bot, browser: Browser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import subprocess
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from alertbot.cli import cli
 from alertbot.config.load import ConfigErrors, load
-from alertbot.domain.routing import match
 
 #: What of an Alertmanager configuration is ours too; of its receivers the names.
 SHARED = ("route", "inhibit_rules", "time_intervals", "mute_time_intervals")
@@ -133,11 +135,14 @@ def test_two_thousand_random_label_sets_go_through_random_trees_as_amtool_routes
         file = tmp_path / f"{n}.yml"
         receivers = [{"name": name} for name in "abcdef"]
         file.write_text(yaml.safe_dump({"route": random_tree(chance), "receivers": receivers}))
-        policy = load(file, {}).policy
+        sets = []
         for _ in range(SETS):
             labels = {name: chance.choice(values) for name, values in LABELS.items() if chance.random() < 0.8}
-            labels = {name: value for name, value in labels.items() if value}
-            cases.append((file, labels, ",".join(r.receiver for r in match(policy.route, labels))))
+            sets.append({name: value for name, value in labels.items() if value})
+        command = ["routes", "test", "--jsonl", "--config", str(file)]
+        ours = CliRunner().invoke(cli, command, input="\n".join(map(json.dumps, sets)))
+        assert ours.exit_code == 0, ours.output
+        cases += [(file, *case) for case in zip(sets, ours.stdout.splitlines(), strict=True)]
 
     def theirs(case: tuple[Path, dict[str, str], str]) -> str:
         file, labels, _ = case
