@@ -309,6 +309,15 @@ class Deploys(Section):
     lookback: PositiveDuration = timedelta(hours=2)
 
 
+class MaintenanceModel(Section):
+    """A maintenance window that opens by itself, in each of these time intervals."""
+
+    name: Name
+    time_intervals: Annotated[tuple[str, ...], NonEmpty]
+    labels: Equals = {}
+    reason: str = ""
+
+
 class FlappingModel(Section):
     """So many opens and closes within a time are flapping, until quiet for so long."""
 
@@ -370,6 +379,7 @@ class Settings(Section):
     escalation_policies: tuple[EscalationPolicy, ...] = ()
     inhibit_rules: tuple[InhibitRuleModel, ...] = ()
     deploys: Deploys = Deploys()
+    maintenance: tuple[MaintenanceModel, ...] = ()
     flapping: FlappingModel = FlappingModel()
     storms: StormsModel = StormsModel()
     runbooks: Runbooks = Runbooks()

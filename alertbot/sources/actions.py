@@ -16,6 +16,7 @@ from alertbot.domain.events import (
     NoteAdded,
     Parsed,
     ReceiverTested,
+    ReleaseChecked,
     ResolvedByPerson,
     Unreadable,
 )
@@ -65,6 +66,13 @@ class KeptFailingBody(msgspec.Struct):
     receiver: _Text
 
 
+class ReleaseBody(msgspec.Struct):
+    """What Alertmanager said of the alerts that a window held."""
+
+    window: _Text
+    gone: list[str] = []
+
+
 def acknowledge(body: bytes, at: datetime) -> Parsed:
     """`{"incident"|"labels", "by", "via"}`; raises `Unreadable`."""
     b = _read(AcknowledgeBody, body)
@@ -96,6 +104,12 @@ def kept_failing(body: bytes, at: datetime) -> Parsed:
     """`{"incident", "receiver"}`, from our own outbox; raises `Unreadable`."""
     b = _read(KeptFailingBody, body)
     return _one(KeptFailing(incident=b.incident, receiver=b.receiver))
+
+
+def release(body: bytes, at: datetime) -> Parsed:
+    """`{"window", "gone": [fingerprint, …]}`, from our own question to Alertmanager; raises `Unreadable`."""
+    b = _read(ReleaseBody, body)
+    return _one(ReleaseChecked(window=b.window, gone=tuple(b.gone)))
 
 
 def tick(body: bytes, at: datetime) -> Parsed:
