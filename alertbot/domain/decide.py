@@ -13,7 +13,9 @@ from datetime import datetime
 from alertbot.domain import flush, inhibit, people, reports
 from alertbot.domain.events import (
     Acknowledged,
+    ActRefused,
     AlertsReported,
+    Assigned,
     Event,
     KeptFailing,
     NoteAdded,
@@ -57,7 +59,7 @@ def needs(event: Event, into: Needs) -> None:
                 into.incidents.add(event.incident)
             else:
                 into.labels = event.labels
-        case ResolvedByPerson() | NoteAdded() | KeptFailing():
+        case ResolvedByPerson() | NoteAdded() | Assigned() | ActRefused() | KeptFailing():
             into.incidents.add(event.incident)
         case ReceiverTested():
             pass
@@ -110,6 +112,10 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
             people.resolve(work, event)
         case NoteAdded():
             people.note(work, event)
+        case Assigned():
+            people.assign(work, event)
+        case ActRefused():
+            people.refuse(work, event)
         case KeptFailing():
             people.fall_back(work, event)
         case ReceiverTested():

@@ -68,6 +68,26 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class Assigned:
+    """Somebody gives it to somebody: `to` has it from now on."""
+
+    incident: str
+    to: str
+    by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class ActRefused:
+    """Somebody wanted to do something that is not theirs to do. `act` is the name of it."""
+
+    incident: str
+    by: str
+    act: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
 class KeptFailing:
     """Every integration of a receiver keeps failing for this incident: its fallback is to stand in."""
 
@@ -87,7 +107,17 @@ class ReceiverTested:
     nonce: str = ""
 
 
-Event = AlertsReported | Woken | Acknowledged | ResolvedByPerson | NoteAdded | KeptFailing | ReceiverTested
+Event = (
+    AlertsReported
+    | Woken
+    | Acknowledged
+    | ResolvedByPerson
+    | NoteAdded
+    | Assigned
+    | ActRefused
+    | KeptFailing
+    | ReceiverTested
+)
 
 
 @dataclass(frozen=True, slots=True)
