@@ -117,20 +117,25 @@ class Engine:
 
     # Accepting.
 
-    async def accept(self, raw: RawEvent, parsed: Parsed, *, wait: bool = False) -> int:
+    async def accept(
+        self, raw: RawEvent, parsed: Parsed, *, wait: bool = False, decided: asyncio.Future[None] | None = None
+    ) -> int:
         """Makes an event durable and hands it on. Returns its seq; with `wait`, once it is decided.
+
+        `decided` is done once it is decided, for who goes on without waiting.
 
         Raises `StoreUnavailable`: nothing was accepted, and the sender is to try again.
         """
         if self._backlog > self._most:
             raise StoreUnavailable(f"{self._backlog} bytes wait to be decided")
-        decided: asyncio.Future[None] | None = asyncio.get_running_loop().create_future() if wait else None
+        if wait and decided is None:
+            decided = asyncio.get_running_loop().create_future()
         # Its own task: a caller that goes away must not leave a durable event that nobody was handed.
         append = asyncio.create_task(self._append(raw, parsed, decided))
         self._appends.add(append)
         append.add_done_callback(self._appends.discard)
         seq = await asyncio.shield(append)
-        if decided is not None:
+        if wait and decided is not None:
             await decided
         return seq
 

@@ -25,7 +25,6 @@ NOT_IN_EFFECT: Final[Mapping[str, str]] = {
     "global.pagerduty_api_url": "write notes and ask who is on call",
     "global.pagerduty_api_token": "write notes and ask who is on call",
     "global.pagerduty_webhook_secret": "take acknowledgements from PagerDuty",
-    "global.slack_signing_secret": "take commands and buttons from Slack",
     "global.slack_app_token": "take commands and buttons through Slack's Socket Mode",
     "web.sentry_webhook_secret": "take alerts from Sentry",
 }

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alertbot.config.fields import (
+    Actor,
     Address,
     BaseUrl,
     Bool,
@@ -352,6 +353,12 @@ class Slo(Section):
     matchers: tuple[MatcherLine, ...] = ()
 
 
+class SlackModel(Section):
+    """Who may act on an incident from Slack: whoever the channel lets press, or these people and user groups."""
+
+    may_act: Literal["anyone"] | Annotated[tuple[Actor, ...], NonEmpty] = "anyone"
+
+
 class TimeIntervalModel(Section):
     """A name for times; inside any of them is inside."""
 
@@ -383,6 +390,7 @@ class Settings(Section):
     flapping: FlappingModel = FlappingModel()
     storms: StormsModel = StormsModel()
     runbooks: Runbooks = Runbooks()
+    slack: SlackModel = SlackModel()
     heartbeats: tuple[Heartbeat, ...] = ()
     slos: tuple[Slo, ...] = ()
     time_intervals: tuple[TimeIntervalModel, ...] = ()

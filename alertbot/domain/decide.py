@@ -13,7 +13,9 @@ from datetime import datetime
 from alertbot.domain import flush, inhibit, people, releases, reports
 from alertbot.domain.events import (
     Acknowledged,
+    ActRefused,
     AlertsReported,
+    Assigned,
     DeployReported,
     Event,
     KeptFailing,
@@ -83,7 +85,7 @@ def needs(policy: Policy, event: Event, now: datetime, into: Needs) -> None:
                 into.incidents.add(event.incident)
             else:
                 into.labels = event.labels
-        case ResolvedByPerson() | NoteAdded() | KeptFailing():
+        case ResolvedByPerson() | NoteAdded() | Assigned() | ActRefused() | KeptFailing():
             into.incidents.add(event.incident)
         case ReceiverTested():
             pass
@@ -158,6 +160,10 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
             people.resolve(work, event)
         case NoteAdded():
             people.note(work, event)
+        case Assigned():
+            people.assign(work, event)
+        case ActRefused():
+            people.refuse(work, event)
         case KeptFailing():
             people.fall_back(work, event)
         case ReceiverTested():

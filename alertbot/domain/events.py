@@ -71,6 +71,26 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class Assigned:
+    """Somebody gives it to somebody: `to` has it from now on."""
+
+    incident: str
+    to: str
+    by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class ActRefused:
+    """Somebody wanted to do something that is not theirs to do. `act` is the name of it."""
+
+    incident: str
+    by: str
+    act: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
 class KeptFailing:
     """Every integration of a receiver keeps failing for this incident: its fallback is to stand in."""
 
@@ -147,6 +167,8 @@ Event = (
     | MaintenanceReported
     | WindowDue
     | ReleaseChecked
+    | Assigned
+    | ActRefused
 )
 
 

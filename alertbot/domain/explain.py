@@ -63,6 +63,8 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.RESOLVED_BY_PERSON: "resolved by {by}",
     Reason.ALREADY_RESOLVED: "{by} resolved, but it was resolved already",
     Reason.NOTE_ADDED: "note by {by}: {note}",
+    Reason.ASSIGNED: "{by} gave it to {to}",
+    Reason.NOT_ALLOWED: "{by} may not {act} it: slack.may_act does not name them",
     Reason.NOT_OPEN: "{by} acted on it, but it is {status}, not open",
     Reason.NO_SUCH_INCIDENT: "{by} acted on an incident that is not there",
     Reason.NO_SUCH_RECEIVER: "{by} tested a receiver that is not there: {receiver}",

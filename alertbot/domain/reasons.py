@@ -81,6 +81,8 @@ class Reason(StrEnum):
     RESOLVED_BY_PERSON = "resolved_by_person"
     ALREADY_RESOLVED = "already_resolved"
     NOTE_ADDED = "note_added"
+    ASSIGNED = "assigned"
+    NOT_ALLOWED = "not_allowed"
     NOT_OPEN = "not_open"
     NO_SUCH_INCIDENT = "no_such_incident"
     NO_SUCH_RECEIVER = "no_such_receiver"

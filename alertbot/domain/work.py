@@ -22,8 +22,11 @@ _S = IncidentStatus
 
 #: What has a line in the record of its own, with more in it than that people were told.
 SAID_ALREADY: Final = frozenset(
-    {Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.FELL_BACK, Reason.TEST}
-)
+    {
+        Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.ASSIGNED, Reason.FELL_BACK,
+        Reason.TEST,
+    }
+)  # fmt: skip
 
 
 class Work:
@@ -207,7 +210,7 @@ class Work:
         known = self.situation.incidents.get(incident.id)
         was_flapping = known is not None and known.flapping and incident.flapping
         # What a person did disturbs nobody, and stops what still calls.
-        quiet = was_flapping and reason not in (Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON)
+        quiet = was_flapping and reason not in (Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.ASSIGNED)
         revision = incident.revision + 1
         reopened = known is None or known.openings != incident.openings
         news = revision if reason in NEWS or reopened or reason is Reason.FLAPPING_ENDED else incident.news

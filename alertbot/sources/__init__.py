@@ -36,6 +36,8 @@ SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
         "acknowledge": actions.acknowledge,
         "resolve": actions.resolve,
         "note": actions.note,
+        "assign": actions.assign,
+        "refused": actions.refused,
         "test": actions.test,
         "kept_failing": actions.kept_failing,
         "release": actions.release,

@@ -11,6 +11,8 @@ import msgspec
 
 from alertbot.domain.events import (
     Acknowledged,
+    ActRefused,
+    Assigned,
     Event,
     KeptFailing,
     NoteAdded,
@@ -48,6 +50,24 @@ class NoteBody(msgspec.Struct):
     incident: _Text
     by: _Text
     text: _Text
+    via: str = "api"
+
+
+class AssignBody(msgspec.Struct):
+    """Somebody gives an incident to somebody."""
+
+    incident: _Text
+    to: _Text
+    by: _Text
+    via: str = "api"
+
+
+class RefusedBody(msgspec.Struct):
+    """Somebody wanted to do what they may not."""
+
+    incident: _Text
+    by: _Text
+    act: _Text
     via: str = "api"
 
 
@@ -92,6 +112,18 @@ def note(body: bytes, at: datetime) -> Parsed:
     """`{"incident", "by", "text", "via"}`; raises `Unreadable`."""
     b = _read(NoteBody, body)
     return _one(NoteAdded(incident=b.incident, by=b.by, text=b.text, via=b.via))
+
+
+def assign(body: bytes, at: datetime) -> Parsed:
+    """`{"incident", "to", "by", "via"}`; raises `Unreadable`."""
+    b = _read(AssignBody, body)
+    return _one(Assigned(incident=b.incident, to=b.to, by=b.by, via=b.via))
+
+
+def refused(body: bytes, at: datetime) -> Parsed:
+    """`{"incident", "by", "act", "via"}`; raises `Unreadable`."""
+    b = _read(RefusedBody, body)
+    return _one(ActRefused(incident=b.incident, by=b.by, act=b.act, via=b.via))
 
 
 def test(body: bytes, at: datetime) -> Parsed:
