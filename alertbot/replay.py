@@ -34,6 +34,7 @@ NOT_SENT: Final[Mapping[Reason, str]] = {
     Reason.NEVER_FIRED_HERE: "never_fired_here",
     Reason.CUT_OFF: "cut_off",
     Reason.HEARD_AGAIN: "heard_again",
+    Reason.SILENCED: "silenced",
     Reason.INHIBITED: "held",
     Reason.MUTED: "muted",
     Reason.CLEARED_WHILE_HELD: "cleared",

@@ -43,6 +43,7 @@ def compile_policy(settings: Settings) -> Policy:
         storms=Storms(
             settings.storms.cards, settings.storms.every, settings.storms.quiet, settings.deploys.labels.service
         ),
+        alertmanager=bool(settings.global_.alertmanager_url),
         flapping=Flapping(settings.flapping.changes, settings.flapping.within, settings.flapping.quiet),
     )
 

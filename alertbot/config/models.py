@@ -123,6 +123,11 @@ class Global(Section):
     alertmanager_username: str | None = None
     alertmanager_password: Password = None
     alertmanager_bearer_token: Secret = None
+    alertmanager_external_url: OneOrMore[BaseUrl] = ()
+    """What they call themselves in webhooks (`--web.external-url`), where that is another."""
+    alertmanager_receiver: Regex | None = None
+    """Which of its receivers have our webhook; not given: those by which alerts came."""
+    reconcile_every: PositiveDuration = timedelta(minutes=1)
     prometheus_url: BaseUrl = "http://localhost:9090/"
     heartbeat_url: SecretUrl = None
     limits: Limits = Limits()

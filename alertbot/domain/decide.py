@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from alertbot.domain import flush, inhibit, people, reports
+from alertbot.domain import flush, inhibit, people, reports, silences
 from alertbot.domain.events import (
     Acknowledged,
     AlertsReported,
@@ -19,6 +19,10 @@ from alertbot.domain.events import (
     NoteAdded,
     ReceiverTested,
     ResolvedByPerson,
+    SeenThere,
+    Silenced,
+    SilenceKept,
+    Unsilenced,
     Woken,
 )
 from alertbot.domain.fingerprint import fingerprint
@@ -57,8 +61,12 @@ def needs(event: Event, into: Needs) -> None:
                 into.incidents.add(event.incident)
             else:
                 into.labels = event.labels
-        case ResolvedByPerson() | NoteAdded() | KeptFailing():
+        case ResolvedByPerson() | NoteAdded() | KeptFailing() | SilenceKept():
             into.incidents.add(event.incident)
+        case Silenced() | Unsilenced():
+            into.members.add(event.incident)
+        case SeenThere():
+            into.identities.update(event.silences, event.vouched)
         case ReceiverTested():
             pass
 
@@ -92,6 +100,9 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
             for alert in situation.members(incident):
                 if alert.firing:
                     into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))
+        case SeenThere():
+            for identity in event.silences:
+                into.members.update(row.incident for row in situation.current(identity) if row.incident)
         case _:
             pass
 
@@ -110,6 +121,14 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
             people.resolve(work, event)
         case NoteAdded():
             people.note(work, event)
+        case Silenced():
+            silences.silence(work, event)
+        case Unsilenced():
+            silences.unsilence(work, event)
+        case SilenceKept():
+            silences.kept(work, event)
+        case SeenThere():
+            silences.seen_there(work, event)
         case KeptFailing():
             people.fall_back(work, event)
         case ReceiverTested():

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
+
+from alertbot.domain.model import Silence
+
+#: The `source` of alerts that our own look at Alertmanager found, or found gone.
+RECONCILE: Final = "reconcile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,44 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class Silenced:
+    """Somebody wants to hear no more of an incident's alerts that fire: for a time, or (None) until they resolve."""
+
+    incident: str
+    by: str
+    duration: timedelta | None = None
+    comment: str = ""
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsilenced:
+    """Somebody ends the silence that was made through alertbot."""
+
+    incident: str
+    by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceKept:
+    """How the silence of an incident stands in Alertmanager: of how many alerts, and why not of all."""
+
+    incident: str
+    alerts: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenThere:
+    """What Alertmanager's API says of alerts that fire here: who silences them (None: nobody), and that it has them."""
+
+    silences: Mapping[str, Silence | None] = field(default_factory=dict)
+    """By identity; only where that changed."""
+    vouched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class KeptFailing:
     """Every integration of a receiver keeps failing for this incident: its fallback is to stand in."""
 
@@ -87,7 +131,19 @@ class ReceiverTested:
     nonce: str = ""
 
 
-Event = AlertsReported | Woken | Acknowledged | ResolvedByPerson | NoteAdded | KeptFailing | ReceiverTested
+Event = (
+    AlertsReported
+    | Woken
+    | Acknowledged
+    | ResolvedByPerson
+    | NoteAdded
+    | Silenced
+    | Unsilenced
+    | SilenceKept
+    | SeenThere
+    | KeptFailing
+    | ReceiverTested
+)
 
 
 @dataclass(frozen=True, slots=True)

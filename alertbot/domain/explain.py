@@ -17,6 +17,9 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.ALERT_RESOLVED: "the alert is resolved",
     Reason.CUT_OFF: "cut off a truncated body whose rest is resolved: kept open, its state unknown",
     Reason.HEARD_AGAIN: "heard of again after it was cut off: it still fires",
+    Reason.FOUND_THERE: "it fires in Alertmanager, by two looks at it, and was not open here: taken in",
+    Reason.GONE_THERE: "no member of Alertmanager has it any more, by two looks at all of them: taken for resolved",
+    Reason.INHIBITED_THERE: "Alertmanager inhibits it{comment}: no reminders meanwhile",
     Reason.INHIBITED: "held by the inhibit rule “{by}”{until}",
     Reason.MUTED: "muted by the time interval “{by}”{until}",
     Reason.RELEASED: "no longer held by “{by}”",
@@ -39,6 +42,12 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.RESOLVED_BY_PERSON: "resolved by {by}",
     Reason.ALREADY_RESOLVED: "{by} resolved, but it was resolved already",
     Reason.NOTE_ADDED: "note by {by}: {note}",
+    Reason.SILENCED: "silenced by {by}{until}{comment}",
+    Reason.SILENCE_KEPT: "silenced in Alertmanager: {kept}{problem}",
+    Reason.SILENCE_ENDS_SOON: "the silence by {by} ends soon{until}, and it still fires: silence it anew, or take it",
+    Reason.SILENCE_ENDED: "the silence is over, and it still fires",
+    Reason.UNSILENCED: "the silence was ended by {by}",
+    Reason.NOT_SILENCED: "{by} ended its silence, but it had none that was made through alertbot",
     Reason.NOT_OPEN: "{by} acted on it, but it is {status}, not open",
     Reason.NO_SUCH_INCIDENT: "{by} acted on an incident that is not there",
     Reason.NO_SUCH_RECEIVER: "{by} tested a receiver that is not there: {receiver}",
@@ -67,5 +76,15 @@ def sentence(entry: Entry) -> str:
     changes = f" ({entry.details['changes']} changes)" if "changes" in entry.details else ""
     until = f" until {entry.until:%Y-%m-%d %H:%M:%S} UTC" if entry.until else ""
     waits = f", after the wait for its group{until}" if until else ""
-    words = _Blank({**entry.details, "waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes})
+    comment = f": {entry.details['comment']}" if entry.details.get("comment") else ""
+    words = _Blank(
+        {
+            **entry.details,
+            "waits": waits,
+            "by": entry.by or "somebody",
+            "until": until,
+            "changes": changes,
+            "comment": comment,
+        }
+    )
     return _SENTENCES[entry.reason].format_map(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from alertbot.domain import inhibit, lifecycle
+from alertbot.domain import inhibit, lifecycle, silences
 from alertbot.domain.levels import REMINDED
 from alertbot.domain.model import Alert, AlertStatus, Cause, Hold, Incident, IncidentStatus, Level
 from alertbot.domain.muting import muted
@@ -26,6 +26,7 @@ def wake(work: Work, incident_id: str) -> None:
     work.incidents[incident_id] = incident
     if incident.flush_at is not None and incident.flush_at <= work.now:
         _flush(work, incident)
+    silences.look(work, work.incidents[incident_id])
     incident = work.incidents[incident_id]
     if incident.quiet_at is not None and incident.quiet_at <= work.now:
         _stop_flapping(work, incident)
@@ -104,6 +105,7 @@ def _look(work: Work, incident: Incident) -> _Seen:
             seen.told.append(alert)
         elif alert.firing:
             hold = inhibit.hold_for(work.policy, alert.labels, work.situation.sources, work.now, alert.hold) or mute
+            hold = hold or silences.hold(alert, work.now)
             now = _hold(work, alert, hold)
             (seen.fresh if hold is None else seen.held).append(now)
             seen.released = seen.released or (hold is None and alert.hold is not None)
@@ -165,7 +167,9 @@ def _gain(work: Work, incident: Incident, seen: _Seen) -> None:
     work.announce(seen.fresh)
     if incident.status is _S.ACKNOWLEDGED:
         opened = lifecycle.step(incident, _S.OPEN)
-        incident = replace(opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None)
+        incident = replace(
+            opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None, quieted=False
+        )
     work.tell(replace(incident, repeat_at=work.next_repeat(incident)), reason)
 
 
@@ -220,7 +224,9 @@ def _repeat(work: Work, incident: Incident) -> None:
         return
     mute = muted(work.policy, route, work.now)
     sources = work.situation.sources
-    holds = [inhibit.hold_for(work.policy, a.labels, sources, work.now, None) for a in firing]
+    holds = [
+        inhibit.hold_for(work.policy, a.labels, sources, work.now, None) or silences.hold(a, work.now) for a in firing
+    ]
     work.incidents[incident.id] = later
     if incident.flapping and incident.told:
         work.say("incident", Reason.FLAPPING, incident=incident.id)
@@ -228,8 +234,8 @@ def _repeat(work: Work, incident: Incident) -> None:
         work.incidents[incident.id] = replace(later, repeat_at=mute.until)
         work.say("incident", Reason.MUTED, incident=incident.id, by=mute.by, until=mute.until)
     elif all(holds):
-        by = holds[0].by if holds[0] else ""
-        work.say("incident", Reason.INHIBITED, incident=incident.id, by=by)
+        by, why = (holds[0].by, holds[0].reason) if holds[0] else ("", Reason.INHIBITED)
+        work.say("incident", why, incident=incident.id, by=by)
     elif not incident.told:
         work.open(replace(incident, firing=len(firing)), Reason.STILL_FIRING, firing)
     else:

@@ -89,6 +89,8 @@ class Policy:
     intervals: Mapping[str, tuple[TimeInterval, ...]] | None = None
     flapping: Flapping | None = None
     storms: Storms = Storms()
+    alertmanager: bool = False
+    """An Alertmanager can be asked, and can keep a silence."""
     routes: Mapping[str, Route] = field(init=False, repr=False, compare=False)
     """Every node of the tree by its key."""
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from alertbot.domain.events import Parsed
-from alertbot.sources import actions, alertmanager
+from alertbot.sources import actions, alertmanager, reconcile
 
 #: Reads one body. The time is when it came in. Raises `Unreadable` where no part of it makes sense.
 Parser = Callable[[bytes, datetime], Parsed]
@@ -24,6 +24,10 @@ SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
         "acknowledge": actions.acknowledge,
         "resolve": actions.resolve,
         "note": actions.note,
+        "silence": actions.silence,
+        "unsilence": actions.unsilence,
+        "silence_kept": reconcile.silence_kept,
+        "reconcile": reconcile.parse,
         "test": actions.test,
         "kept_failing": actions.kept_failing,
         "tick": actions.tick,
