@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp import web
 
 import alertbot
+from alertbot.alertmanager import Alertmanager
 from alertbot.clock import Clock, SystemClock
 from alertbot.commands import commands
 from alertbot.commands.desk import Desk, Setup, offered
@@ -95,6 +96,8 @@ class App:
             counts=self.metrics,
             on_wants=self.outbox.wake,
         )
+        self.alertmanager: Alertmanager | None = None
+        """The one in the config, once started; None where there is none."""
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -116,6 +119,7 @@ class App:
             stack.push_async_callback(self.store.close)
             self._session = aiohttp.ClientSession(trust_env=False)
             stack.push_async_callback(self._session.close)
+            self.alertmanager = self._alertmanager(self.config)
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
@@ -279,6 +283,7 @@ class App:
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
+        self.alertmanager = self._alertmanager(config)
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
@@ -344,6 +349,18 @@ class App:
             may_act=None if may_act == "anyone" else frozenset(may_act),
             api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
         )
+
+    def _alertmanager(self, config: Config) -> Alertmanager | None:
+        settings = config.settings.global_
+        if self._session is None or not settings.alertmanager_url:
+            return None
+        headers = {}
+        if settings.alertmanager_bearer_token is not None:
+            headers["Authorization"] = f"Bearer {settings.alertmanager_bearer_token.get_secret_value()}"
+        elif settings.alertmanager_username is not None and settings.alertmanager_password is not None:
+            password = settings.alertmanager_password.get_secret_value()
+            headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
+        return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])

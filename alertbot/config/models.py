@@ -26,6 +26,7 @@ from alertbot.config.fields import (
     MatcherLine,
     Mention,
     Name,
+    OneOrMore,
     Password,
     PhoneNumber,
     PositiveDuration,
@@ -118,7 +119,16 @@ class Global(Section):
     twilio_account_sid: str | None = None
     twilio_auth_token: Secret = None
     twilio_from: str | None = None
-    alertmanager_url: BaseUrl = "http://localhost:9093/"
+    alertmanager_url: OneOrMore[BaseUrl] = ()
+    """The members of one cluster. None: alertbot knows only what it is sent, and silences only itself."""
+    alertmanager_username: str | None = None
+    alertmanager_password: Password = None
+    alertmanager_bearer_token: Secret = None
+    alertmanager_external_url: OneOrMore[BaseUrl] = ()
+    """What they call themselves in webhooks (`--web.external-url`), where that is another."""
+    alertmanager_receiver: Regex | None = None
+    """Which of its receivers have our webhook; not given: those by which alerts came."""
+    reconcile_every: PositiveDuration = timedelta(minutes=1)
     prometheus_url: BaseUrl = "http://localhost:9090/"
     heartbeat_url: SecretUrl = None
     limits: Limits = Limits()
