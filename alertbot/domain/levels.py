@@ -12,6 +12,8 @@ from alertbot.domain.model import Action, Delivery, IncidentStatus, Level
 
 #: Integrations that keep a living picture of the incident. They are told of every change.
 LIVING: Final = frozenset({"slack", "webhook", "log"})
+#: Integrations whose card is edited when more is learnt about its incident.
+ENRICHED: Final = frozenset({"slack"})
 #: Integrations that are reminded. PagerDuty has reminders of its own.
 REMINDED: Final = frozenset({"slack", "email"})
 #: Integrations that know what an acknowledgement is.
@@ -32,7 +34,8 @@ def action_for(delivery: Delivery) -> Action | None:
     if delivery.want.kind == "remind":
         return Action.REMIND if want.revision > shown.revision and want.status is IncidentStatus.OPEN else None
     if want.revision <= shown.revision:
-        return None
+        on_show = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
+        return Action.UPDATE if want.found > shown.found and on_show and integration in ENRICHED else None
     if want.quiet and shown.status is not None:
         return Action.UPDATE if integration in LIVING else None
     if want.status is IncidentStatus.RESOLVED:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.model import Action, Alert, Delivery, Entry, Incident
 from alertbot.domain.reasons import Reason
 from alertbot.domain.storm import Storm
@@ -44,6 +45,8 @@ class Job:
     """For a one-off post: what is remembered of the incident's own card at the same destination."""
     storm: Storm | None = None
     """What `incident` stands for, where it is a storm."""
+    enrichment: Enrichment = field(default_factory=Enrichment)
+    """What else was known when the attempt began."""
 
     @property
     def urgency(self) -> int:

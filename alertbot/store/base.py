@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from alertbot.domain.budgets import Budget
+from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, DeliveryStatus, Entry, Incident, Level, Want
 
@@ -288,6 +289,11 @@ class Store(Protocol):
         limit: int = 100,
     ) -> Page:
         """Newest first; `since` compares `created_at`. ValueError for a cursor that is none of ours."""
+
+    async def past(self, key: str, since: datetime, limit: int = 100) -> Past:
+        """The incidents of a group (`Incident.key`) that were created since then, newest first, and the latest note on
+        one of these.
+        """
 
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         """An incident's alerts: firing ones first, then by start, newest first."""

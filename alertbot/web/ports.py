@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed
+from alertbot.domain.model import Alert, Incident
 from alertbot.domain.policy import Severity
+from alertbot.enrich.runbooks import Runbook
 from alertbot.store.base import Store
 from alertbot.telemetry import Metrics
 
@@ -84,6 +87,15 @@ class Bot(Protocol):
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
+
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        """The address of the runbook of an incident with these alerts."""
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        """A runbook by its name in the folder."""
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        """All that is known of an incident beside its own record; a few seconds at most."""
 
     async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
         """Takes one raw event; it is durable when this returns its seq. Parts set aside are parked.
