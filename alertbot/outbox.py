@@ -122,17 +122,17 @@ class Outbox:
         """Something may be due."""
         self._signal.set()
 
-    async def found(self, incident: str) -> None:
-        """More is known of an incident than its cards may show: they are due again, as edits that nobody is told of."""
+    async def found(self, incident: str, card: str | None = None) -> None:
+        """More is known of an incident than its cards show: they are due again, as edits that nobody is told of.
+
+        `card`: only this delivery's. What is not there yet will have it anyway; what is being worked on asks when it is
+        done.
+        """
         try:
-            cards = [
-                replace(d.want, level=replace(d.want.level, found=d.want.level.found + 1))
-                for d in await self.store.deliveries(incident)
-                if d.want.kind == "incident"
-                and d.want.integration in ENRICHED
-                and d.status not in (DeliveryStatus.PARKED, DeliveryStatus.DRY_RUN)
-            ]
-            await self.store.commit(Changes(wants=cards))
+            cards = [d for d in await self.store.deliveries(incident) if _is_card(d) and card in (None, d.id)]
+            wants = [replace(d.want, level=replace(d.want.level, found=d.want.level.found + 1)) for d in cards]
+            if wants:
+                await self.store.commit(Changes(wants=wants))
         except StoreError as e:
             log.warning("what was found is not shown", extra={"incident": incident, "error": str(e)})
         self.wake()
@@ -254,11 +254,14 @@ class Outbox:
         if notifier is None:
             await self._failed(delivery, action, Failed("this destination is no longer in the config"))
             return
-        result = await self._attempt(notifier, await self._job(delivery, action, incident))
+        job = await self._job(delivery, action, incident)
+        result = await self._attempt(notifier, job)
         now = self.clock.now()
         match result:
             case Sent() | DryRun():
                 await self._record(self._done(delivery, action, result, now))
+                if self.enricher is not None and self.enricher.known(incident, job.alerts) != job.enrichment:
+                    await self.found(incident.id, delivery.id)  # while it was under way
             case Later():
                 await self._later(delivery, result)
             case Retry() | Failed() if _adds(delivery) and _did_nothing(delivery, result):
@@ -550,6 +553,17 @@ def _hopeless(status: DeliveryStatus, failing_since: datetime | None, now: datet
     if status is DeliveryStatus.PARKED:
         return True
     return status is DeliveryStatus.RETRYING and failing_since is not None and now - failing_since >= after
+
+
+def _is_card(delivery: Delivery) -> bool:
+    """It is there, in nobody's hands, and can be edited."""
+    return (
+        delivery.want.kind == "incident"
+        and delivery.want.integration in ENRICHED
+        and delivery.shown.status is not None
+        and not delivery.lease
+        and delivery.status not in (DeliveryStatus.PARKED, DeliveryStatus.DRY_RUN)
+    )
 
 
 def _adds(delivery: Delivery) -> bool:

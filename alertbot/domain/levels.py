@@ -64,7 +64,7 @@ def shown_after(delivery: Delivery, action: Action | None) -> Level:
     """What the destination shows once it was told; with no action, what it has heard of stays as it is."""
     want, shown = delivery.want.level, delivery.shown
     if action is None:
-        return Level(shown.status, shown.opening, want.revision, want.news, want.quiet)
+        return Level(shown.status, shown.opening, want.revision, want.news, want.quiet, want.found)
     if action is Action.ACKNOWLEDGE:
         return replace(want, opening=shown.opening)
     return want
