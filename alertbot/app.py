@@ -28,11 +28,18 @@ from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
 from alertbot.config.secrets import plain, secrets_of
+from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
-from alertbot.enrich.runbooks import runbooks_of
+from alertbot.enrich import enricher
+from alertbot.enrich.enricher import Asker, Enricher
+from alertbot.enrich.graph import Graphs
+from alertbot.enrich.history import Histories
+from alertbot.enrich.prometheus import Prometheus
+from alertbot.enrich.runbooks import Runbook, runbooks_of
+from alertbot.enrich.slo import Budgets
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
@@ -88,6 +95,7 @@ class App:
         self.outbox = Outbox(
             self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
+        self.enricher = self.outbox.enricher = Enricher(enricher.Setup(), self.time, self.outbox.found)
         self.engine = Engine(
             self.store,
             self.config.policy,
@@ -123,6 +131,8 @@ class App:
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
+            self.enricher.setup = await self._enrichment(self.config)
+            stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
             await self.engine.start()
@@ -218,6 +228,19 @@ class App:
         """Now, in UTC."""
         return self.time.now()
 
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        """The address of the runbook of an incident with these alerts."""
+        found = self.enricher.runbook(alerts)
+        return None if found is None else found.url
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        """A runbook by its name in the folder."""
+        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        """All that is known of an incident; takes as long as the parts of a search may."""
+        return await self.enricher.found(incident, alerts)
+
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
         return [
@@ -280,10 +303,12 @@ class App:
             )
             if changed
         ]
+        enrichment = await self._enrichment(config)
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
         self.alertmanager = self._alertmanager(config)
+        self.enricher.setup = enrichment
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
@@ -362,6 +387,27 @@ class App:
             headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
         return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
 
+    async def _enrichment(self, config: Config) -> enricher.Setup:
+        """What is shown with an incident. The runbooks are read here, off the loop."""
+        runbooks = await asyncio.to_thread(runbooks_of, config)
+        for problem in runbooks.problems:
+            log.warning("a runbook: %s", problem)
+        askers: dict[str, Asker] = {"history": Histories(self._past)}
+        url = config.settings.global_.prometheus_url
+        if url is not None and self._session is not None:
+            prometheus = Prometheus(url, self._session)
+            askers["graph"] = Graphs(prometheus)
+            if config.settings.slos:
+                askers["error budget"] = Budgets(prometheus, config.settings.slos)
+        return enricher.Setup(runbooks, config.settings.links, askers, self._view(config).external_url)
+
+    async def _past(self, key: str, since: datetime) -> Past:
+        try:
+            return await self.store.past(key, since)
+        except StoreUnavailable as e:
+            log.warning("no history: the store is away", extra={"error": str(e)})
+            return Past()
+
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])
 
@@ -410,7 +456,6 @@ def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Lin
     return Links(
         incident=f"{external_url}incidents/{incident.id}",
         graph=next((a.generator_url for a in alerts if a.generator_url), ""),
-        runbook=said("runbook_url", "runbook"),
         dashboard=said("dashboard_url", "dashboard"),
         silence=silence if alertmanager and matchers else "",
     )

@@ -15,12 +15,7 @@ NOT_IN_EFFECT: Final[Mapping[str, str]] = {
     "route.escalation": "bring in further receivers while nobody acknowledges",
     "severities.ack_within": "count and show incidents that nobody acknowledged in time",
     "heartbeats": "tell a receiver when an alert that must keep firing falls silent",
-    "slos": "show the error budget with an incident",
-    # `alertbot runbook` and `alertbot check --rules` read the folder already.
-    "runbooks.path": "show the runbook with an incident",
-    "runbooks.url": "link a runbook that is not in runbooks.path",
     "global.alertmanager_url": "reconcile with Alertmanager and make silences",
-    "global.prometheus_url": "draw graphs and read error budgets",
     "global.heartbeat_url": "tell a dead man's switch that alertbot is alive",
     "global.pagerduty_api_url": "write notes and ask who is on call",
     "global.pagerduty_api_token": "write notes and ask who is on call",

@@ -12,6 +12,8 @@ from alertbot.domain.model import Action, Delivery, IncidentStatus, Level
 
 #: Integrations that keep a living picture of the incident. They are told of every change.
 LIVING: Final = frozenset({"slack", "webhook", "log"})
+#: Integrations whose card is edited when more is learnt about its incident.
+ENRICHED: Final = frozenset({"slack"})
 #: Integrations that are reminded. PagerDuty has reminders of its own.
 REMINDED: Final = frozenset({"slack", "email"})
 #: Integrations that know what an acknowledgement is.
@@ -36,7 +38,8 @@ def action_for(delivery: Delivery) -> Action | None:
     if delivery.want.kind == "remind":
         return Action.REMIND if want.revision > shown.revision and want.status is IncidentStatus.OPEN else None
     if want.revision <= shown.revision:
-        return None
+        on_show = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
+        return Action.UPDATE if want.found > shown.found and on_show and integration in ENRICHED else None
     if delivery.want.kind in ONE_OFF:
         return ONE_OFF[delivery.want.kind]
     if want.quiet and shown.status is not None:
@@ -71,7 +74,7 @@ def shown_after(delivery: Delivery, action: Action | None) -> Level:
     want, shown = delivery.want.level, delivery.shown
     if action is None:
         revision, news = max(want.revision, shown.revision), max(want.news, shown.news)
-        return Level(shown.status, shown.opening, revision, news, want.quiet)
+        return Level(shown.status, shown.opening, revision, news, want.quiet, want.found)
     if action is Action.ACKNOWLEDGE:
         return replace(want, opening=shown.opening)
     return want

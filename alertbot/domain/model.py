@@ -235,7 +235,8 @@ class Level:
     """What a destination shows, or should show, of an incident.
 
     `status` is None where it has heard nothing yet. `news` is the last revision that is worth telling again.
-    `quiet`: the incident flaps, and what is there is only edited.
+    `quiet`: the incident flaps, and what is there is only edited. `found` grows with what is learnt about the incident
+    after a card was made: nothing of the incident changed, and the card says more.
     """
 
     status: IncidentStatus | None = None
@@ -243,6 +244,7 @@ class Level:
     revision: int = 0
     news: int = 0
     quiet: bool = False
+    found: int = 0
 
 
 @dataclass(frozen=True, slots=True)
