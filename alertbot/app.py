@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -28,12 +29,14 @@ from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
 from alertbot.config.secrets import plain, secrets_of
+from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
 from alertbot.enrich import enricher
+from alertbot.enrich.deploys import suspects_of
 from alertbot.enrich.enricher import Asker, Enricher
 from alertbot.enrich.graph import Graphs
 from alertbot.enrich.history import Histories
@@ -51,6 +54,7 @@ from alertbot.store.base import Store, StoreUnavailable
 from alertbot.storms import Storms
 from alertbot.telemetry import Metrics, RedactionFilter
 from alertbot.web.app import make_runner
+from alertbot.web.deploys import SENDERS
 from alertbot.web.ports import BrokenDestination, DryDestination, ReloadRefused, View
 
 log = logging.getLogger("alertbot")
@@ -220,6 +224,11 @@ class App:
     # What the web asks.
 
     @property
+    def policy(self) -> Policy:
+        """What decisions are made by."""
+        return self.config.policy
+
+    @property
     def severities(self) -> Sequence[Severity]:
         """The configured levels, the most urgent first."""
         return self.config.policy.severities
@@ -239,7 +248,12 @@ class App:
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """All that is known of an incident; takes as long as the parts of a search may."""
-        return await self.enricher.found(incident, alerts)
+        found = await self.enricher.found(incident, alerts)
+        return replace(found, suspects=await self.suspects(alerts))
+
+    async def suspects(self, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
+        """The recent deploys that these alerts may come from, the likeliest first."""
+        return await suspects_of(self.store, self.config.policy.deploys, alerts)
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
@@ -346,6 +360,11 @@ class App:
             external_url=settings.external_url or own,
             webhook_tokens=tuple(t.get_secret_value() for t in settings.webhook_tokens),
             api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
+            webhook_secrets={
+                sender: secret.get_secret_value()
+                for sender in SENDERS
+                if (secret := getattr(settings, f"{sender}_webhook_secret")) is not None
+            },
             max_body=settings.max_body,
             slack_signing_secret=plain(config.settings.global_.slack_signing_secret),
             receivers=tuple(config.policy.receivers),

@@ -33,6 +33,7 @@ from alertbot.domain.model import (
 )
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
+from alertbot.enrich.deploys import suspects_of
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent, Told
 from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError
 from alertbot.storms import Look, Storms, incident_of, is_storm
@@ -337,6 +338,8 @@ class Outbox:
         more = Enrichment()
         if self.enricher is not None and told is None:
             more = self.enricher.known(incident, alerts)
+        if told is None:
+            more = replace(more, suspects=await suspects_of(self.store, self.policy.deploys, alerts))
         links = self.links(incident, alerts) if told is None else Links(incident=self.page)
         return Job(
             delivery=delivery,

@@ -12,12 +12,14 @@ from typing import Any
 from alertbot.clock import MovableClock
 from alertbot.commands import desk
 from alertbot.commands.desk import Desk
+from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import Alert, Incident
 from alertbot.domain.policy import Destination, Policy, Receiver, Severity
 from alertbot.domain.routing import Route
 from alertbot.engine import Engine
+from alertbot.enrich.deploys import suspects_of
 from alertbot.enrich.enricher import Enricher, Setup
 from alertbot.enrich.runbooks import Runbook, Runbooks
 from alertbot.sources import SOURCES
@@ -82,6 +84,7 @@ class ABot:
     problems: list[str] = field(default_factory=list)
     silent: list[BrokenDestination] = field(default_factory=list)
     severities: Sequence[Severity] = SEVERITIES
+    policy = POLICY
     taken: list[RawEvent] = field(default_factory=list)
     woken: int = 0
     breaks: bool = False
@@ -105,6 +108,9 @@ class ABot:
 
     def runbook_file(self, name: str) -> Runbook | None:
         return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+
+    async def suspects(self, alerts: Sequence[Alert]) -> Sequence[Suspect]:
+        return await suspects_of(self.store, POLICY.deploys, alerts)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         return await self.enricher.found(incident, alerts)
