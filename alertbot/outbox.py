@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from alertbot.breaker import Breaker
 from alertbot.clock import Clock
 from alertbot.domain.enrichment import Enrichment
-from alertbot.domain.levels import ENRICHED, action_for, shown_after
+from alertbot.domain.levels import ENRICHED, ONE_OFF, action_for, shown_after
 from alertbot.domain.model import (
     Action,
     Alert,
@@ -33,9 +33,11 @@ from alertbot.domain.model import (
 )
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
-from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent
+from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent, Told
 from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError
 from alertbot.storms import Look, Storms, incident_of, is_storm
+from alertbot.verdicts import incident_of as window_as_incident
+from alertbot.verdicts import told_of
 
 log = logging.getLogger("alertbot.outbox")
 
@@ -235,6 +237,9 @@ class Outbox:
             if breaker is None or action is None or is_storm(delivery.want):
                 await self._work(delivery)
                 continue
+            if _adds(delivery):
+                await self._record(self._nothing(delivery))
+                continue
             until = self._closed.get(lane, self.clock.now())
             untried = Retry(f"not tried, for it does not answer: {breaker.error}", until - self.clock.now())
             await self._retry(delivery, action, untried, self.clock.now(), tried=False)
@@ -245,7 +250,8 @@ class Outbox:
         if is_storm(want):
             await self._deliver_storm(delivery)
             return
-        incident = await self.store.incident(want.incident)
+        told = await told_of(self.store, delivery) if want.kind in ONE_OFF else None
+        incident = window_as_incident(delivery, told) if told else await self.store.incident(want.incident)
         action = action_for(delivery)
         if incident is None or action is None or self._stale(incident, delivery):
             await self._record(self._nothing(delivery))
@@ -254,14 +260,14 @@ class Outbox:
         if notifier is None:
             await self._failed(delivery, action, Failed("this destination is no longer in the config"))
             return
-        job = await self._job(delivery, action, incident)
+        job = await self._job(delivery, action, incident, told)
         result = await self._attempt(notifier, job)
         now = self.clock.now()
         match result:
             case Sent() | DryRun():
                 await self._record(self._done(delivery, action, result, now))
-                if self.enricher is not None and self.enricher.known(incident, job.alerts) != job.enrichment:
-                    await self.found(incident.id, delivery.id)  # while it was under way
+                if not told and self._knows_more(job):
+                    await self.found(incident.id, delivery.id)
             case Later():
                 await self._later(delivery, result)
             case Retry() | Failed() if _adds(delivery) and _did_nothing(delivery, result):
@@ -326,28 +332,35 @@ class Outbox:
         """A reminder of what is no longer open, or is acknowledged by now."""
         return delivery.want.kind == "remind" and incident.status is not IncidentStatus.OPEN
 
-    async def _job(self, delivery: Delivery, action: Action, incident: Incident) -> Job:
+    async def _job(self, delivery: Delivery, action: Action, incident: Incident, told: Told | None) -> Job:
         alerts = await self.store.members(incident.id, ALERTS_SHOWN)
         told_until = delivery.remote.get(TOLD_UNTIL)
         since = datetime.fromisoformat(told_until) if told_until else None
         page = await self.store.entries(incident=incident.id, since=since, limit=200)
-        more = self.enricher.known(incident, alerts) if self.enricher is not None else Enrichment()
-        links = self.links(incident, alerts)
+        more = Enrichment() if told or self.enricher is None else self.enricher.known(incident, alerts)
+        links = Links(incident=self.page) if told else self.links(incident, alerts)
+        if more.runbook is not None:
+            links = replace(links, runbook=more.runbook.url)
         return Job(
             delivery=delivery,
             action=action,
             incident=incident,
             alerts=alerts,
             news=[e for e in page.entries if e.at <= delivery.want.at and e.kind != "delivery"],
-            links=replace(links, runbook=more.runbook.url) if more.runbook is not None else links,
+            links=links,
             severities=[s.name for s in self.policy.severities],
             now=self.clock.now(),
             card=await self._card(delivery.want),
+            told=told,
             enrichment=more,
         )
 
+    def _knows_more(self, job: Job) -> bool:
+        """More was found while an attempt was under way."""
+        return self.enricher is not None and self.enricher.known(job.incident, job.alerts) != job.enrichment
+
     async def _card(self, want: Want) -> Mapping[str, str]:
-        if want.kind == "incident":
+        if want.kind != "remind":
             return {}
         own = delivery_id(want.incident, want.receiver, want.integration, want.to, "incident")
         card = await self.store.delivery(own)

@@ -32,6 +32,7 @@ _UNITS: Final = {
     "gib": 2**30,
 }
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{4,14}")
+_ACTOR: Final = re.compile(r"[UWS][A-Z0-9]{4,20}|[^\s@<>]+@[^\s@<>]+")
 _MENTION: Final = re.compile(r"@?(here|channel|everyone|[UWS][A-Z0-9]{4,20})")
 # What Alertmanager's own parser keeps for itself in an unquoted name (matcher/parse/lexer.go), and white
 # space.
@@ -167,6 +168,14 @@ def _phone_number(value: str) -> str:
     return plain
 
 
+def _actor(value: str) -> str:
+    if not _ACTOR.fullmatch(value):
+        raise ValueError(
+            "expected a person's ID (U…), a user group's (S…), a mail address, or `anyone` for the whole list"
+        )
+    return value.lower() if "@" in value else value
+
+
 def _mention(value: str) -> str:
     found = _MENTION.fullmatch(value)
     if found is None:
@@ -233,6 +242,7 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Address = Annotated[str, AfterValidator(_address)]
 MailAddresses = Annotated[str, AfterValidator(_mail_addresses)]
 PhoneNumber = Annotated[str, AfterValidator(_phone_number)]
+Actor = Annotated[str, AfterValidator(_actor)]
 Mention = Annotated[str, AfterValidator(_mention)]
 Channel = Annotated[str, AfterValidator(_channel)]
 #: A secret of one line. Optional ones are `Secret | None`; an empty one is none.

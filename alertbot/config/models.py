@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alertbot.config.fields import (
+    Actor,
     Address,
     BaseUrl,
     Bool,
@@ -312,6 +313,15 @@ class Deploys(Section):
     lookback: PositiveDuration = timedelta(hours=2)
 
 
+class MaintenanceModel(Section):
+    """A maintenance window that opens by itself, in each of these time intervals."""
+
+    name: Name
+    time_intervals: Annotated[tuple[str, ...], NonEmpty]
+    labels: Equals = {}
+    reason: str = ""
+
+
 class FlappingModel(Section):
     """So many opens and closes within a time are flapping, until quiet for so long."""
 
@@ -359,6 +369,12 @@ class LinkModel(Section):
     url: UrlPattern
 
 
+class SlackModel(Section):
+    """Who may act on an incident from Slack: whoever the channel lets press, or these people and user groups."""
+
+    may_act: Literal["anyone"] | Annotated[tuple[Actor, ...], NonEmpty] = "anyone"
+
+
 class TimeIntervalModel(Section):
     """A name for times; inside any of them is inside."""
 
@@ -386,9 +402,11 @@ class Settings(Section):
     escalation_policies: tuple[EscalationPolicy, ...] = ()
     inhibit_rules: tuple[InhibitRuleModel, ...] = ()
     deploys: Deploys = Deploys()
+    maintenance: tuple[MaintenanceModel, ...] = ()
     flapping: FlappingModel = FlappingModel()
     storms: StormsModel = StormsModel()
     runbooks: Runbooks = Runbooks()
+    slack: SlackModel = SlackModel()
     heartbeats: tuple[Heartbeat, ...] = ()
     slos: tuple[Slo, ...] = ()
     links: tuple[LinkModel, ...] = ()

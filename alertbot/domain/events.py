@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from alertbot.domain.deploys import DeployReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,26 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class Assigned:
+    """Somebody gives it to somebody: `to` has it from now on."""
+
+    incident: str
+    to: str
+    by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class ActRefused:
+    """Somebody wanted to do something that is not theirs to do. `act` is the name of it."""
+
+    incident: str
+    by: str
+    act: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
 class KeptFailing:
     """Every integration of a receiver keeps failing for this incident: its fallback is to stand in."""
 
@@ -87,7 +110,66 @@ class ReceiverTested:
     nonce: str = ""
 
 
-Event = AlertsReported | Woken | Acknowledged | ResolvedByPerson | NoteAdded | KeptFailing | ReceiverTested
+@dataclass(frozen=True, slots=True)
+class DeployReported:
+    """A sender said something of a deploy."""
+
+    report: DeployReport
+
+
+class MaintenanceAction(StrEnum):
+    """What is done to a maintenance window."""
+
+    START = "start"
+    EXTEND = "extend"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceReported:
+    """Somebody opens, extends (`duration` more than it has) or ends a maintenance window.
+
+    `labels` are what inhibit rules match it by. `duration` is None only for an end.
+    """
+
+    action: MaintenanceAction
+    id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    duration: timedelta | None = None
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDue:
+    """The time that a deploy's or maintenance's window asked to be looked at has come."""
+
+    window: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChecked:
+    """Alertmanager was asked, before what a window held is released. `gone` are the fingerprints that do not fire."""
+
+    window: str
+    gone: tuple[str, ...] = ()
+
+
+Event = (
+    AlertsReported
+    | Woken
+    | Acknowledged
+    | ResolvedByPerson
+    | NoteAdded
+    | KeptFailing
+    | ReceiverTested
+    | DeployReported
+    | MaintenanceReported
+    | WindowDue
+    | ReleaseChecked
+    | Assigned
+    | ActRefused
+)
 
 
 @dataclass(frozen=True, slots=True)

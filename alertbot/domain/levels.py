@@ -20,6 +20,10 @@ REMINDED: Final = frozenset({"slack", "email"})
 ACKNOWLEDGING: Final = LIVING | {"pagerduty"}
 #: Integrations that are told again of a new alert in an incident that they hold for open.
 NEWS_TOLD: Final = LIVING | {"pagerduty", "email"}
+#: Integrations that get a verdict or a notice. PagerDuty has no place for either, and a text is no place to read one.
+TOLD_OF_WINDOWS: Final = frozenset({"slack", "webhook", "log", "email"})
+#: One-off posts that are no incident's.
+ONE_OFF: Final = {"verdict": Action.VERDICT, "notice": Action.NOTICE}
 #: Integrations that disturb a person each time: they hear nothing of a flapping incident.
 PAGING: Final = frozenset({"pagerduty", "email", "sms"})
 
@@ -36,6 +40,8 @@ def action_for(delivery: Delivery) -> Action | None:
     if want.revision <= shown.revision:
         on_show = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
         return Action.UPDATE if want.found > shown.found and on_show and integration in ENRICHED else None
+    if delivery.want.kind in ONE_OFF:
+        return ONE_OFF[delivery.want.kind]
     if want.quiet and shown.status is not None:
         return Action.UPDATE if integration in LIVING else None
     if want.status is IncidentStatus.RESOLVED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alertbot.clock import MovableClock
+from alertbot.commands.desk import Desk, Setup
 from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import Alert, Incident
 from alertbot.domain.policy import Destination, Policy, Receiver, Severity
 from alertbot.domain.routing import Route
 from alertbot.engine import Engine
-from alertbot.enrich.enricher import Enricher, Setup
-from alertbot.enrich.runbooks import Runbook
+from alertbot.enrich.enricher import Enricher, Parts
+from alertbot.enrich.runbooks import Runbook, Runbooks
 from alertbot.sources import SOURCES
 from alertbot.store.base import StoreUnavailable
 from alertbot.store.memory import MemoryStore
@@ -87,7 +89,8 @@ class ABot:
         self.store = FailingStore()
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
-        self.enricher = Enricher(Setup(external_url=self.view.external_url), self.moved, _nobody)
+        self.enricher = Enricher(Parts(external_url=self.view.external_url), self.moved, _nobody)
+        self.desk = Desk(self, Setup(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
         self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
 
     def clock(self) -> datetime:
@@ -98,16 +101,24 @@ class ABot:
         return found.url if found else None
 
     def runbook_file(self, name: str) -> Runbook | None:
-        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+        return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         return await self.enricher.found(incident, alerts)
 
-    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+    async def accept(
+        self,
+        source: str,
+        body: bytes,
+        parsed: Parsed,
+        trace_id: str,
+        wait: bool = False,
+        decided: asyncio.Future[None] | None = None,
+    ) -> int:
         if self.breaks:
             raise RuntimeError("a defect, with a token: Bearer abcdefghij")
         raw = RawEvent(self.clock(), source, body, trace_id)
-        seq = await self.engine.accept(raw, parsed, wait=wait)
+        seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         self.taken.append(raw)
         self.metrics.events_received.labels(source).inc()
         return seq
