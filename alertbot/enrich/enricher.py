@@ -88,9 +88,9 @@ class Enricher:
 
     def known(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """What is known without waiting. Never raises: a page goes out also without it."""
-        if incident.status is not IncidentStatus.RESOLVED and not self._is_fresh(incident) and not incident.test:
+        wanted = incident.status is not IncidentStatus.RESOLVED and not incident.test and not self._is_fresh(incident)
+        if wanted and self._begin(incident, alerts) is not None:
             self._awaited.add(incident.id)
-            self._begin(incident, alerts)
         return self._together(incident, alerts)
 
     async def found(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
