@@ -35,9 +35,8 @@ from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
-from alertbot.enrich import enricher
 from alertbot.enrich.deploys import suspects_of
-from alertbot.enrich.enricher import Asker, Enricher
+from alertbot.enrich.enricher import Asker, Enricher, Parts
 from alertbot.enrich.graph import Graphs
 from alertbot.enrich.history import Histories
 from alertbot.enrich.prometheus import Prometheus
@@ -99,7 +98,7 @@ class App:
         self.outbox = Outbox(
             self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
-        self.enricher = self.outbox.enricher = Enricher(enricher.Setup(), self.time, self.outbox.found)
+        self.enricher = self.outbox.enricher = Enricher(Parts(), self.time, self.outbox.found)
         self.engine = Engine(
             self.store,
             self.config.policy,
@@ -135,7 +134,7 @@ class App:
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
-            self.enricher.setup = await self._enrichment(self.config)
+            self.enricher.parts = await self._enrichment(self.config)
             stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
@@ -244,7 +243,7 @@ class App:
 
     def runbook_file(self, name: str) -> Runbook | None:
         """A runbook by its name in the folder."""
-        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+        return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """All that is known of an incident; takes as long as the parts of a search may."""
@@ -322,7 +321,7 @@ class App:
         self.config = config
         self.view = self._view(config)
         self.alertmanager = self._alertmanager(config)
-        self.enricher.setup = enrichment
+        self.enricher.parts = enrichment
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
@@ -382,18 +381,6 @@ class App:
         shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered())
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
 
-    def _setup(self, config: Config) -> Setup:
-        settings = config.settings
-        token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
-        return Setup(
-            external_url=self.view.external_url,
-            severities=tuple(s.name for s in config.policy.severities),
-            commands=commands(),
-            runbooks=runbooks_of(config),
-            may_act=None if may_act == "anyone" else frozenset(may_act),
-            api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
-        )
-
     def _alertmanager(self, config: Config) -> Alertmanager | None:
         settings = config.settings.global_
         if self._session is None or not settings.alertmanager_url:
@@ -406,7 +393,7 @@ class App:
             headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
         return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
 
-    async def _enrichment(self, config: Config) -> enricher.Setup:
+    async def _enrichment(self, config: Config) -> Parts:
         """What is shown with an incident. The runbooks are read here, off the loop."""
         runbooks = await asyncio.to_thread(runbooks_of, config)
         for problem in runbooks.problems:
@@ -418,7 +405,7 @@ class App:
             askers["graph"] = Graphs(prometheus)
             if config.settings.slos:
                 askers["error budget"] = Budgets(prometheus, config.settings.slos)
-        return enricher.Setup(runbooks, config.settings.links, askers, self._view(config).external_url)
+        return Parts(runbooks, config.settings.links, askers, self._view(config).external_url)
 
     async def _past(self, key: str, since: datetime) -> Past:
         try:
@@ -426,6 +413,18 @@ class App:
         except StoreUnavailable as e:
             log.warning("no history: the store is away", extra={"error": str(e)})
             return Past()
+
+    def _setup(self, config: Config) -> Setup:
+        settings = config.settings
+        token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
+        return Setup(
+            external_url=self.view.external_url,
+            severities=tuple(s.name for s in config.policy.severities),
+            commands=commands(),
+            runbooks=self.enricher.parts.runbooks,
+            may_act=None if may_act == "anyone" else frozenset(may_act),
+            api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
+        )
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
+from markupsafe import Markup, escape
 
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.durations import humanize
@@ -109,11 +110,19 @@ def ago(start: datetime, now: datetime) -> str:
 
 
 def number(value: float) -> str:
-    """A measured number with four digits: `12.35k`, `0.0731`."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.4g}{letter}"
-    return f"{value:.4g}"
+    """A measured number with three digits: `12.3k`, `0.0731`."""
+    size, letter = next(
+        ((s, x) for s, x in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= s), (1, "")
+    )
+    return f"{value / size:{'.0f' if 99.5 <= abs(value / size) < 1000 else '.3g'}}{letter}"
+
+
+def code_spans(text: str) -> Markup:
+    """A line for HTML, with what stands in back-quotes as code."""
+    parts = text.split("`")
+    odd = len(parts) % 2 == 1
+    marked = [Markup("<code>{}</code>").format(p) if n % 2 and odd else escape(p) for n, p in enumerate(parts)]
+    return (Markup("") if odd else Markup("`")).join(marked)
 
 
 def left(share: float) -> str:
@@ -149,6 +158,7 @@ def _environment(folder: Path) -> SandboxedEnvironment:
     filters = {
         "ago": ago, "since": since, "duration": duration, "utc": utc,
         "clean": clean, "one_line": one_line, "cut": cut, "http_url": http_url, "number": number, "left": left,
+        "code_spans": code_spans,
     }  # fmt: skip
     env.filters.update(filters)
     return env

@@ -206,10 +206,9 @@ class Renderer:
         links = _links(values["ways"])
         if links:
             start.append(_section(mrkdwn(links)))
-        if values["runbook"] is not None:
-            start.append(_section(plain(self._say("_runbook.j2", values))))
+        beside = [_section(plain(self._say("_runbook.j2", values)))] if values["runbook"] is not None else []
         if values["known"]:
-            start.append(_context(plain("\n".join(values["known"]), CONTEXT)))
+            beside.append(_context(plain("\n".join(values["known"]), CONTEXT)))
         end = [*actions(job, self._buttons), _context(plain(self._say("_footer.j2", values), CONTEXT))]
         shown = [self._alert(job, alert, common, alone=len(job.alerts) == 1) for alert in top]
         total = 0 if job.storm is not None else _total(job)
@@ -217,7 +216,9 @@ class Renderer:
             more = total - len(shown)
             left_out = {"count": more, "has_page": values["links"].incident}
             rest = [_context(plain(self._say("_more.j2", left_out)))] if more > 0 else []
-            blocks = [*start, *(b for of_one in shown for b in of_one), *rest, *end]
+            # What fires first, then what to do, then what else fires.
+            others = [b for of_one in shown[1:] for b in of_one]
+            blocks = [*start, *(shown[0] if shown else ()), *beside, *others, *rest, *end]
             if not shown or (size(blocks) <= TOTAL and len(blocks) <= BLOCKS):
                 break
             shown.pop()
