@@ -328,7 +328,7 @@ class App:
         """The outbox gave up on a receiver for an incident: that is an event like any other."""
         found = await self.store.incident(incident)
         fallback = self.config.policy.receivers[receiver].fallback
-        if found is None or fallback is None or fallback in found.also:
+        if found is None or fallback is None or (fallback in found.also and fallback not in found.resting):
             return
         body = json.dumps({"incident": incident, "receiver": receiver}).encode()
         await self.accept("kept_failing", body, SOURCES["kept_failing"](body, self.time.now()), "")

@@ -57,6 +57,7 @@ class Counts(Protocol):
     """Where decisions are counted."""
 
     def decided(self, reason: Reason) -> None: ...
+    def unacknowledged(self, severity: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -339,6 +340,8 @@ class Engine:
         if self.counts is not None:
             for entry in decision.entries:
                 self.counts.decided(entry.reason)
+                if entry.reason is Reason.ACK_OVERDUE:
+                    self.counts.unacknowledged(entry.details["severity"])
 
     async def _load(self, situation: Situation, events: Sequence[Event]) -> None:
         """What the events name, what follows from that, and the incidents that wait for a source."""

@@ -14,10 +14,28 @@ from datetime import timedelta
 from typing import Final
 
 from alertbot.config.integrations import entries
-from alertbot.config.models import InhibitRuleModel, Limits, ReceiverModel, RouteModel, Settings, SeverityModel
+from alertbot.config.models import (
+    EscalationPolicy,
+    InhibitRuleModel,
+    Limits,
+    ReceiverModel,
+    RouteModel,
+    Settings,
+    SeverityModel,
+)
 from alertbot.domain.budgets import EMAIL, PAGERDUTY, SLACK_POSTS, SLACK_UPDATES, SMS, Rate
 from alertbot.domain.matchers import Matcher
-from alertbot.domain.policy import Destination, Flapping, InhibitRule, Policy, Receiver, Severity, Storms
+from alertbot.domain.policy import (
+    Destination,
+    Escalation,
+    EscalationStep,
+    Flapping,
+    InhibitRule,
+    Policy,
+    Receiver,
+    Severity,
+    Storms,
+)
 from alertbot.domain.routing import Route
 
 #: What the root has where it says nothing (dispatch/route.go, DefaultRouteOpts; `reopen_within` is ours).
@@ -43,12 +61,17 @@ def compile_policy(settings: Settings) -> Policy:
         storms=Storms(
             settings.storms.cards, settings.storms.every, settings.storms.quiet, settings.deploys.labels.service
         ),
+        escalations={p.name: _escalation(p) for p in settings.escalation_policies},
         flapping=Flapping(settings.flapping.changes, settings.flapping.within, settings.flapping.quiet),
     )
 
 
 def _receiver(model: ReceiverModel, destinations: list[Destination]) -> Receiver:
     return Receiver(model.name, tuple(destinations), model.fallback, model.fallback_after)
+
+
+def _escalation(model: EscalationPolicy) -> Escalation:
+    return Escalation(model.name, tuple(EscalationStep(s.after, s.receiver) for s in model.steps), model.repeat)
 
 
 def compile_rates(limits: Limits) -> dict[str, Rate]:
@@ -65,7 +88,7 @@ def compile_rates(limits: Limits) -> dict[str, Rate]:
 
 def compile_severities(models: Iterable[SeverityModel]) -> tuple[Severity, ...]:
     """In the order of the file, most urgent first."""
-    return tuple(Severity(s.name, s.aliases, s.ack_within) for s in models)
+    return tuple(Severity(s.name, s.aliases, s.ack_within, s.remind_acknowledged) for s in models)
 
 
 def compile_route(model: RouteModel) -> Route:

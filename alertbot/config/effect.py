@@ -11,9 +11,6 @@ from alertbot.config.yaml import Document
 #: What may be written already and does nothing yet → what it will do. Indices and `routes` are left out of a
 #: path. Whoever builds a part deletes its line here; nothing else says that it is missing.
 NOT_IN_EFFECT: Final[Mapping[str, str]] = {
-    "escalation_policies": "bring in further receivers while nobody acknowledges",
-    "route.escalation": "bring in further receivers while nobody acknowledges",
-    "severities.ack_within": "count and show incidents that nobody acknowledged in time",
     "deploys": "hold alerts of what is being deployed, and show recent deploys with an alert",
     "heartbeats": "tell a receiver when an alert that must keep firing falls silent",
     "slos": "show the error budget with an incident",

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from alertbot.domain import flush, inhibit, people, reports
+from alertbot.domain import escalate, flush, inhibit, people, reports
 from alertbot.domain.events import (
     Acknowledged,
     AlertsReported,
+    Escalated,
     Event,
     KeptFailing,
     NoteAdded,
@@ -57,7 +58,7 @@ def needs(event: Event, into: Needs) -> None:
                 into.incidents.add(event.incident)
             else:
                 into.labels = event.labels
-        case ResolvedByPerson() | NoteAdded() | KeptFailing():
+        case ResolvedByPerson() | NoteAdded() | Escalated() | KeptFailing():
             into.incidents.add(event.incident)
         case ReceiverTested():
             pass
@@ -110,6 +111,8 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
             people.resolve(work, event)
         case NoteAdded():
             people.note(work, event)
+        case Escalated():
+            escalate.by_person(work, event)
         case KeptFailing():
             people.fall_back(work, event)
         case ReceiverTested():

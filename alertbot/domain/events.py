@@ -68,6 +68,15 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class Escalated:
+    """Somebody wants the next step of the escalation policy at once."""
+
+    incident: str
+    by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
 class KeptFailing:
     """Every integration of a receiver keeps failing for this incident: its fallback is to stand in."""
 
@@ -87,7 +96,7 @@ class ReceiverTested:
     nonce: str = ""
 
 
-Event = AlertsReported | Woken | Acknowledged | ResolvedByPerson | NoteAdded | KeptFailing | ReceiverTested
+Event = AlertsReported | Woken | Acknowledged | ResolvedByPerson | NoteAdded | Escalated | KeptFailing | ReceiverTested
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,11 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.REPEAT_INTERVAL: "reminded: repeat_interval is over and nobody acknowledged",
     Reason.FLAPPING: "flapping: it opened and closed too often, so nobody is paged until it is quiet{changes}",
     Reason.FLAPPING_ENDED: "no longer flapping: what holds now is told again",
+    Reason.ESCALATED: "escalated to {receiver}{asked}",
+    Reason.NO_ESCALATION: "{by} wanted to escalate, but its route has no escalation policy",
+    Reason.OUT_OF_STEPS: "{by} wanted to escalate, but every step of its escalation policy was taken",
+    Reason.ACK_OVERDUE: "nobody acknowledged it within the time that its severity, {severity}, allows",
+    Reason.NOT_RESOLVED: "{by} reminded: acknowledged for a while, and not resolved",
     Reason.ACKNOWLEDGED: "acknowledged by {by}",
     Reason.ALREADY_ACKNOWLEDGED: "{by} acknowledged, but it was acknowledged already",
     Reason.RESOLVED_BY_PERSON: "resolved by {by}",
@@ -67,5 +72,7 @@ def sentence(entry: Entry) -> str:
     changes = f" ({entry.details['changes']} changes)" if "changes" in entry.details else ""
     until = f" until {entry.until:%Y-%m-%d %H:%M:%S} UTC" if entry.until else ""
     waits = f", after the wait for its group{until}" if until else ""
-    words = _Blank({**entry.details, "waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes})
+    asked = f" by {entry.by}" if entry.by else ": nobody acknowledged it in time"
+    told = {"waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes, "asked": asked}
+    words = _Blank({**entry.details, **told})
     return _SENTENCES[entry.reason].format_map(words)

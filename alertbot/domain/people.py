@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from alertbot.domain import lifecycle
+from alertbot.domain import deadlines, lifecycle
 from alertbot.domain.events import Acknowledged, KeptFailing, NoteAdded, ReceiverTested, ResolvedByPerson
 from alertbot.domain.model import SEVERITY_LABEL, Incident, IncidentStatus
 from alertbot.domain.reasons import Reason
@@ -23,7 +23,7 @@ TEST_LASTS: Final = timedelta(minutes=2)
 def acknowledge(work: Work, event: Acknowledged) -> None:
     """Somebody takes one incident, or every open one with an alert that has these labels."""
     for found in [event.incident] if event.incident else work.situation.labelled:
-        incident = _named(work, found, event.by)
+        incident = work.named(found, event.by)
         if incident is None:
             continue
         if incident.status is not _S.OPEN:
@@ -31,7 +31,7 @@ def acknowledge(work: Work, event: Acknowledged) -> None:
             _too_late(work, incident, event, Reason.ALREADY_ACKNOWLEDGED if known else Reason.NOT_OPEN)
             continue
         taken = replace(
-            lifecycle.step(incident, _S.ACKNOWLEDGED),
+            deadlines.acknowledged(work.policy, lifecycle.step(incident, _S.ACKNOWLEDGED), work.now),
             acknowledged_at=work.now,
             acknowledged_by=event.by,
             repeat_at=None,
@@ -43,7 +43,7 @@ def acknowledge(work: Work, event: Acknowledged) -> None:
 
 def resolve(work: Work, event: ResolvedByPerson) -> None:
     """Somebody says that it is over. If it still fires after `repeat_interval`, it opens again."""
-    incident = _named(work, event.incident, event.by)
+    incident = work.named(event.incident, event.by)
     if incident is None:
         return
     if not incident.told:
@@ -60,7 +60,7 @@ def resolve(work: Work, event: ResolvedByPerson) -> None:
 
 def note(work: Work, event: NoteAdded) -> None:
     """Somebody wrote something down."""
-    incident = _named(work, event.incident, event.by)
+    incident = work.named(event.incident, event.by)
     if incident is None:
         return
     details = {"via": event.via, "note": event.text}
@@ -111,18 +111,17 @@ def fall_back(work: Work, event: KeptFailing) -> None:
     failing = work.policy.receivers.get(event.receiver)
     if incident is None or failing is None or failing.fallback is None or not incident.told:
         return
-    if failing.fallback in (incident.receiver, *incident.also):
+    known = failing.fallback in (incident.receiver, *incident.also)
+    if known and failing.fallback not in incident.resting:
         return
     details = {"receiver": failing.fallback}
     work.say("delivery", Reason.FELL_BACK, incident=incident.id, by=event.receiver, details=details)
-    work.tell(replace(incident, also=(*incident.also, failing.fallback)), Reason.FELL_BACK)
-
-
-def _named(work: Work, incident: str, by: str) -> Incident | None:
-    found = work.incident(incident)
-    if found is None:
-        work.say("person", Reason.NO_SUCH_INCIDENT, incident=incident, by=by)
-    return found
+    brought_in = replace(
+        incident,
+        also=incident.also if known else (*incident.also, failing.fallback),
+        resting=tuple(name for name in incident.resting if name != failing.fallback),
+    )
+    work.tell(brought_in, Reason.FELL_BACK, only=failing.fallback)
 
 
 def _too_late(work: Work, incident: Incident, event: Acknowledged | ResolvedByPerson, reason: Reason) -> None:

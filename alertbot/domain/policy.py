@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from alertbot.domain.intervals import TimeInterval
 from alertbot.domain.matchers import Matcher
+from alertbot.domain.model import Incident
 from alertbot.domain.routing import Route
 
 
@@ -18,6 +19,8 @@ class Severity:
     name: str
     aliases: tuple[str, ...] = ()
     ack_within: timedelta | None = None
+    remind_acknowledged: bool = False
+    """Whoever acknowledged is reminded after `ack_within`, if it is not resolved by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,23 @@ class Receiver:
     destinations: tuple[Destination, ...]
     fallback: str | None = None
     fallback_after: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationStep:
+    """So long after the opening without an acknowledgement, this receiver is brought in."""
+
+    after: timedelta
+    receiver: str
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """Steps in the order of their times, taken once and `repeat` times more."""
+
+    name: str
+    steps: tuple[EscalationStep, ...]
+    repeat: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +109,20 @@ class Policy:
     intervals: Mapping[str, tuple[TimeInterval, ...]] | None = None
     flapping: Flapping | None = None
     storms: Storms = Storms()
+    escalations: Mapping[str, Escalation] = field(default_factory=dict)
     routes: Mapping[str, Route] = field(init=False, repr=False, compare=False)
     """Every node of the tree by its key."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "routes", {r.key: r for r in self.route.walk()})
+
+    def route_of(self, incident: Incident) -> Route:
+        """The incident's route; the root's where the policy has changed and it is gone."""
+        return self.routes.get(incident.route, self.route)
+
+    def escalation_of(self, incident: Incident) -> Escalation | None:
+        """What its route says about an incident that nobody acknowledges."""
+        return self.escalations.get(self.route_of(incident).escalation or "")
 
     def rank(self, severity: str) -> int:
         """Place of a severity in the order of urgency; 0 is the most urgent, unknown ones come last."""

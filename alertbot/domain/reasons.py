@@ -45,6 +45,13 @@ class Reason(StrEnum):
     FLAPPING = "flapping"
     FLAPPING_ENDED = "flapping_ended"
 
+    # What is late.
+    ESCALATED = "escalated"
+    NO_ESCALATION = "no_escalation"
+    OUT_OF_STEPS = "out_of_steps"
+    ACK_OVERDUE = "ack_overdue"
+    NOT_RESOLVED = "not_resolved"
+
     # People.
     ACKNOWLEDGED = "acknowledged"
     ALREADY_ACKNOWLEDGED = "already_acknowledged"

@@ -24,6 +24,7 @@ SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
         "acknowledge": actions.acknowledge,
         "resolve": actions.resolve,
         "note": actions.note,
+        "escalate": actions.escalate,
         "test": actions.test,
         "kept_failing": actions.kept_failing,
         "tick": actions.tick,

@@ -11,6 +11,7 @@ import msgspec
 
 from alertbot.domain.events import (
     Acknowledged,
+    Escalated,
     Event,
     KeptFailing,
     NoteAdded,
@@ -50,6 +51,14 @@ class NoteBody(msgspec.Struct):
     via: str = "api"
 
 
+class EscalateBody(msgspec.Struct):
+    """Somebody wants the next step of an incident's escalation policy at once."""
+
+    incident: _Text
+    by: _Text
+    via: str = "api"
+
+
 class TestBody(msgspec.Struct):
     """One marked incident through a receiver. `nonce` keeps two tests of one instant apart."""
 
@@ -84,6 +93,12 @@ def note(body: bytes, at: datetime) -> Parsed:
     """`{"incident", "by", "text", "via"}`; raises `Unreadable`."""
     b = _read(NoteBody, body)
     return _one(NoteAdded(incident=b.incident, by=b.by, text=b.text, via=b.via))
+
+
+def escalate(body: bytes, at: datetime) -> Parsed:
+    """`{"incident", "by", "via"}`; raises `Unreadable`."""
+    b = _read(EscalateBody, body)
+    return _one(Escalated(incident=b.incident, by=b.by, via=b.via))
 
 
 def test(body: bytes, at: datetime) -> Parsed:
