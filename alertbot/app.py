@@ -20,18 +20,23 @@ import aiohttp
 from aiohttp import web
 
 import alertbot
+from alertbot.alertmanager import Alertmanager
 from alertbot.clock import Clock, SystemClock
+from alertbot.commands import commands
+from alertbot.commands.desk import Desk, Setup, offered
 from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
-from alertbot.config.secrets import secrets_of
+from alertbot.config.secrets import plain, secrets_of
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
+from alertbot.enrich.runbooks import runbooks_of
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
+from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
@@ -91,6 +96,8 @@ class App:
             counts=self.metrics,
             on_wants=self.outbox.wake,
         )
+        self.alertmanager: Alertmanager | None = None
+        """The one in the config, once started; None where there is none."""
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -98,6 +105,7 @@ class App:
         self._stop = asyncio.Event()
         self._away = "not started yet"
         self.view = self._view(self.config)
+        self.desk = Desk(self, self._setup(self.config))
 
     # Starting and stopping.
 
@@ -111,6 +119,7 @@ class App:
             stack.push_async_callback(self.store.close)
             self._session = aiohttp.ClientSession(trust_env=False)
             stack.push_async_callback(self._session.close)
+            self.alertmanager = self._alertmanager(self.config)
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
@@ -118,6 +127,9 @@ class App:
             stack.push_async_callback(self.outbox.stop)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
+            self.desk.session = self._session
+            self.desk.take(self._setup(self.config))
+            stack.push_async_callback(self.desk.close)
             await self._listen(stack, listening)
             trimming = asyncio.create_task(self._trim(), name="trim")
             stack.push_async_callback(_cancel, trimming)
@@ -214,10 +226,19 @@ class App:
             if b.opened is not None
         ]
 
-    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+    async def accept(
+        self,
+        source: str,
+        body: bytes,
+        parsed: Parsed,
+        trace_id: str,
+        wait: bool = False,
+        decided: asyncio.Future[None] | None = None,
+    ) -> int:
         """See `alertbot.web.ports.Bot`."""
+        raw = RawEvent(self.time.now(), source, body, trace_id)
         try:
-            seq = await self.engine.accept(RawEvent(self.time.now(), source, body, trace_id), parsed, wait=wait)
+            seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         except StoreUnavailable as e:
             self._away = str(e)
             raise
@@ -262,9 +283,11 @@ class App:
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
+        self.alertmanager = self._alertmanager(config)
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
+        self.desk.take(self._setup(config))
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
         self._retired = retired
@@ -299,6 +322,7 @@ class App:
             webhook_tokens=tuple(t.get_secret_value() for t in settings.webhook_tokens),
             api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
             max_body=settings.max_body,
+            slack_signing_secret=plain(config.settings.global_.slack_signing_secret),
             receivers=tuple(config.policy.receivers),
             dry=tuple(
                 DryDestination(receiver, kind, to, i.dry)
@@ -311,8 +335,32 @@ class App:
         host = urlsplit(self.view.external_url).hostname or ""
         self.limiter.rates = compile_rates(config.settings.global_.limits)
         self.outbox.page = self.view.external_url
-        shared = Shared(session=self._session, host=host, limiter=self.limiter)
+        shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered())
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
+
+    def _setup(self, config: Config) -> Setup:
+        settings = config.settings
+        token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
+        return Setup(
+            external_url=self.view.external_url,
+            severities=tuple(s.name for s in config.policy.severities),
+            commands=commands(),
+            runbooks=runbooks_of(config),
+            may_act=None if may_act == "anyone" else frozenset(may_act),
+            api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
+        )
+
+    def _alertmanager(self, config: Config) -> Alertmanager | None:
+        settings = config.settings.global_
+        if self._session is None or not settings.alertmanager_url:
+            return None
+        headers = {}
+        if settings.alertmanager_bearer_token is not None:
+            headers["Authorization"] = f"Bearer {settings.alertmanager_bearer_token.get_secret_value()}"
+        elif settings.alertmanager_username is not None and settings.alertmanager_password is not None:
+            password = settings.alertmanager_password.get_secret_value()
+            headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
+        return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from alertbot.breaker import Breaker
 from alertbot.clock import Clock
-from alertbot.domain.levels import action_for, shown_after
+from alertbot.domain.levels import ONE_OFF, action_for, shown_after
 from alertbot.domain.model import (
     Action,
     Alert,
@@ -31,9 +31,11 @@ from alertbot.domain.model import (
 )
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
-from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent
+from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent, Told
 from alertbot.store.base import Outcome, Parked, Store, StoreError
 from alertbot.storms import Look, Storms, incident_of, is_storm
+from alertbot.verdicts import incident_of as window_as_incident
+from alertbot.verdicts import told_of
 
 log = logging.getLogger("alertbot.outbox")
 
@@ -216,7 +218,8 @@ class Outbox:
         if is_storm(want):
             await self._deliver_storm(delivery)
             return
-        incident = await self.store.incident(want.incident)
+        told = await told_of(self.store, delivery) if want.kind in ONE_OFF else None
+        incident = window_as_incident(delivery, told) if told else await self.store.incident(want.incident)
         action = action_for(delivery)
         if incident is None or action is None or self._stale(incident, delivery):
             await self._record(self._nothing(delivery))
@@ -225,7 +228,7 @@ class Outbox:
         if notifier is None:
             await self._failed(delivery, action, Failed("this destination is no longer in the config"))
             return
-        result = await self._attempt(notifier, await self._job(delivery, action, incident))
+        result = await self._attempt(notifier, await self._job(delivery, action, incident, told))
         now = self.clock.now()
         match result:
             case Sent() | DryRun():
@@ -291,7 +294,7 @@ class Outbox:
         """A reminder of what was acknowledged, or is over, by now."""
         return delivery.want.kind == "remind" and incident.status is not delivery.want.level.status
 
-    async def _job(self, delivery: Delivery, action: Action, incident: Incident) -> Job:
+    async def _job(self, delivery: Delivery, action: Action, incident: Incident, told: Told | None) -> Job:
         alerts = await self.store.members(incident.id, ALERTS_SHOWN)
         told_until = delivery.remote.get(TOLD_UNTIL)
         since = datetime.fromisoformat(told_until) if told_until else None
@@ -302,14 +305,15 @@ class Outbox:
             incident=incident,
             alerts=alerts,
             news=[e for e in page.entries if e.at <= delivery.want.at and e.kind != "delivery"],
-            links=self.links(incident, alerts),
+            links=Links(incident=self.page) if told else self.links(incident, alerts),
             severities=[s.name for s in self.policy.severities],
             now=self.clock.now(),
             card=await self._card(delivery.want),
+            told=told,
         )
 
     async def _card(self, want: Want) -> Mapping[str, str]:
-        if want.kind == "incident":
+        if want.kind != "remind":
             return {}
         own = delivery_id(want.incident, want.receiver, want.integration, want.to, "incident")
         card = await self.store.delivery(own)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from email.utils import getaddresses
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
@@ -31,6 +31,7 @@ _UNITS: Final = {
     "gib": 2**30,
 }
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{4,14}")
+_ACTOR: Final = re.compile(r"[UWS][A-Z0-9]{4,20}|[^\s@<>]+@[^\s@<>]+")
 _MENTION: Final = re.compile(r"@?(here|channel|everyone|[UWS][A-Z0-9]{4,20})")
 # What Alertmanager's own parser keeps for itself in an unquoted name (matcher/parse/lexer.go), and white
 # space.
@@ -46,6 +47,10 @@ def _duration(value: object) -> timedelta:
         return parse_duration(value)
     except DurationError as error:
         raise ValueError(str(error)) from None
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 def _more_than_nothing(value: timedelta) -> timedelta:
@@ -166,6 +171,14 @@ def _phone_number(value: str) -> str:
     return plain
 
 
+def _actor(value: str) -> str:
+    if not _ACTOR.fullmatch(value):
+        raise ValueError(
+            "expected a person's ID (U…), a user group's (S…), a mail address, or `anyone` for the whole list"
+        )
+    return value.lower() if "@" in value else value
+
+
 def _mention(value: str) -> str:
     found = _MENTION.fullmatch(value)
     if found is None:
@@ -203,6 +216,9 @@ def _secret_url(value: SecretStr) -> SecretStr:
     return value
 
 
+_T = TypeVar("_T")
+#: One value, or a list of them.
+OneOrMore = Annotated[tuple[_T, ...], BeforeValidator(_as_tuple)]
 Bool = Annotated[bool, BeforeValidator(_boolean)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_more_than_nothing)]
@@ -218,6 +234,7 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Address = Annotated[str, AfterValidator(_address)]
 MailAddresses = Annotated[str, AfterValidator(_mail_addresses)]
 PhoneNumber = Annotated[str, AfterValidator(_phone_number)]
+Actor = Annotated[str, AfterValidator(_actor)]
 Mention = Annotated[str, AfterValidator(_mention)]
 Channel = Annotated[str, AfterValidator(_channel)]
 #: A secret of one line. Optional ones are `Secret | None`; an empty one is none.

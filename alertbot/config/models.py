@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alertbot.config.fields import (
+    Actor,
     Address,
     BaseUrl,
     Bool,
@@ -26,6 +27,7 @@ from alertbot.config.fields import (
     MatcherLine,
     Mention,
     Name,
+    OneOrMore,
     Password,
     PhoneNumber,
     PositiveDuration,
@@ -118,7 +120,16 @@ class Global(Section):
     twilio_account_sid: str | None = None
     twilio_auth_token: Secret = None
     twilio_from: str | None = None
-    alertmanager_url: BaseUrl = "http://localhost:9093/"
+    alertmanager_url: OneOrMore[BaseUrl] = ()
+    """The members of one cluster. None: alertbot knows only what it is sent, and silences only itself."""
+    alertmanager_username: str | None = None
+    alertmanager_password: Password = None
+    alertmanager_bearer_token: Secret = None
+    alertmanager_external_url: OneOrMore[BaseUrl] = ()
+    """What they call themselves in webhooks (`--web.external-url`), where that is another."""
+    alertmanager_receiver: Regex | None = None
+    """Which of its receivers have our webhook; not given: those by which alerts came."""
+    reconcile_every: PositiveDuration = timedelta(minutes=1)
     prometheus_url: BaseUrl = "http://localhost:9090/"
     heartbeat_url: SecretUrl = None
     limits: Limits = Limits()
@@ -319,6 +330,15 @@ class Deploys(Section):
     lookback: PositiveDuration = timedelta(hours=2)
 
 
+class MaintenanceModel(Section):
+    """A maintenance window that opens by itself, in each of these time intervals."""
+
+    name: Name
+    time_intervals: Annotated[tuple[str, ...], NonEmpty]
+    labels: Equals = {}
+    reason: str = ""
+
+
 class FlappingModel(Section):
     """So many opens and closes within a time are flapping, until quiet for so long."""
 
@@ -353,6 +373,12 @@ class Slo(Section):
     matchers: tuple[MatcherLine, ...] = ()
 
 
+class SlackModel(Section):
+    """Who may act on an incident from Slack: whoever the channel lets press, or these people and user groups."""
+
+    may_act: Literal["anyone"] | Annotated[tuple[Actor, ...], NonEmpty] = "anyone"
+
+
 class TimeIntervalModel(Section):
     """A name for times; inside any of them is inside."""
 
@@ -380,9 +406,11 @@ class Settings(Section):
     escalation_policies: tuple[EscalationPolicy, ...] = ()
     inhibit_rules: tuple[InhibitRuleModel, ...] = ()
     deploys: Deploys = Deploys()
+    maintenance: tuple[MaintenanceModel, ...] = ()
     flapping: FlappingModel = FlappingModel()
     storms: StormsModel = StormsModel()
     runbooks: Runbooks = Runbooks()
+    slack: SlackModel = SlackModel()
     heartbeats: tuple[Heartbeat, ...] = ()
     slos: tuple[Slo, ...] = ()
     time_intervals: tuple[TimeIntervalModel, ...] = ()

@@ -50,6 +50,10 @@ class References:
             for j, step in enumerate(_list(policy.get("steps"))):
                 at = ("escalation_policies", i, "steps", j, "receiver")
                 self.refers(_dict(step).get("receiver"), at, "receiver", receivers)
+        self.names("maintenance", "maintenance window")
+        for i, window in self.items("maintenance"):
+            for j, name in enumerate(_list(window.get("time_intervals"))):
+                self.refers(name, ("maintenance", i, "time_intervals", j), "time interval", intervals)
         for i, heartbeat in self.items("heartbeats"):
             self.refers(heartbeat.get("receiver"), ("heartbeats", i, "receiver"), "receiver", receivers)
         self.fallbacks(receivers)

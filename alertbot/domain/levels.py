@@ -21,6 +21,10 @@ NEWS_TOLD: Final = LIVING | {"pagerduty", "email"}
 #: Integrations that are told once more of what they hold for open, when an escalation comes to them (again). PagerDuty
 #: swallows a trigger of what is open, and escalates by itself.
 CALLED_AGAIN: Final = LIVING | {"email", "sms"}
+#: Integrations that get a verdict or a notice. PagerDuty has no place for either, and a text is no place to read one.
+TOLD_OF_WINDOWS: Final = frozenset({"slack", "webhook", "log", "email"})
+#: One-off posts that are no incident's.
+ONE_OFF: Final = {"verdict": Action.VERDICT, "notice": Action.NOTICE}
 #: Integrations that disturb a person each time: they hear nothing of a flapping incident.
 PAGING: Final = frozenset({"pagerduty", "email", "sms"})
 
@@ -37,6 +41,8 @@ def action_for(delivery: Delivery) -> Action | None:
         return Action.REMIND if want.revision > shown.revision and not over else None
     if want.revision <= shown.revision:
         return None
+    if delivery.want.kind in ONE_OFF:
+        return ONE_OFF[delivery.want.kind]
     if want.quiet and shown.status is not None:
         return Action.UPDATE if integration in LIVING else None
     if want.status is IncidentStatus.RESOLVED:
@@ -70,10 +76,14 @@ def action_for(delivery: Delivery) -> Action | None:
 
 
 def shown_after(delivery: Delivery, action: Action | None) -> Level:
-    """What the destination shows once it was told; with no action, what it has heard of stays as it is."""
+    """What the destination shows once it was told; with no action, what it has heard of stays as it is.
+
+    Never an older revision: what a storm's card shows may be ahead of what was last wanted of it.
+    """
     want, shown = delivery.want.level, delivery.shown
     if action is None:
-        return replace(want, status=shown.status, opening=shown.opening)
+        revision, news = max(want.revision, shown.revision), max(want.news, shown.news)
+        return replace(want, status=shown.status, opening=shown.opening, revision=revision, news=news)
     if action is Action.ACKNOWLEDGE:
         return replace(want, opening=shown.opening)
     return want

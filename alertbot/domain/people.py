@@ -7,7 +7,15 @@ from datetime import timedelta
 from typing import Final
 
 from alertbot.domain import deadlines, lifecycle
-from alertbot.domain.events import Acknowledged, KeptFailing, NoteAdded, ReceiverTested, ResolvedByPerson
+from alertbot.domain.events import (
+    Acknowledged,
+    ActRefused,
+    Assigned,
+    KeptFailing,
+    NoteAdded,
+    ReceiverTested,
+    ResolvedByPerson,
+)
 from alertbot.domain.model import SEVERITY_LABEL, Incident, IncidentStatus
 from alertbot.domain.reasons import Reason
 from alertbot.domain.reports import incident_id
@@ -26,7 +34,7 @@ def acknowledge(work: Work, event: Acknowledged) -> None:
         incident = work.named(found, event.by)
         if incident is None:
             continue
-        if incident.status is not _S.OPEN:
+        if incident.status is not _S.OPEN and not incident.quieted:
             known = incident.status is _S.ACKNOWLEDGED
             _too_late(work, incident, event, Reason.ALREADY_ACKNOWLEDGED if known else Reason.NOT_OPEN)
             continue
@@ -35,6 +43,7 @@ def acknowledge(work: Work, event: Acknowledged) -> None:
             acknowledged_at=work.now,
             acknowledged_by=event.by,
             repeat_at=None,
+            quieted=False,
             cause=work.cause,
         )
         work.say("person", Reason.ACKNOWLEDGED, incident=found, by=event.by, details={"via": event.via})
@@ -67,6 +76,29 @@ def note(work: Work, event: NoteAdded) -> None:
     work.say("person", Reason.NOTE_ADDED, incident=incident.id, by=event.by, details=details)
     if incident.openings:
         work.tell(replace(incident, cause=work.cause), Reason.NOTE_ADDED)
+
+
+def assign(work: Work, event: Assigned) -> None:
+    """Somebody gives it to somebody, who has it then: as if that person had acknowledged."""
+    incident = work.named(event.incident, event.by)
+    if incident is None:
+        return
+    if not incident.told:
+        known = incident.status is _S.RESOLVED
+        _too_late(work, incident, event, Reason.ALREADY_RESOLVED if known else Reason.NOT_OPEN)
+        return
+    given = deadlines.acknowledged(work.policy, lifecycle.step(incident, _S.ACKNOWLEDGED), work.now)
+    given = replace(given, acknowledged_at=work.now, acknowledged_by=event.to, repeat_at=None, cause=work.cause)
+    details = {"via": event.via, "to": event.to}
+    work.say("person", Reason.ASSIGNED, incident=incident.id, by=event.by, details=details)
+    work.tell(given, Reason.ASSIGNED)
+
+
+def refuse(work: Work, event: ActRefused) -> None:
+    """Somebody may not do what they wanted to: that is recorded, and changes nothing."""
+    if work.named(event.incident, event.by) is not None:
+        details = {"via": event.via, "act": event.act}
+        work.say("person", Reason.NOT_ALLOWED, incident=event.incident, by=event.by, details=details)
 
 
 def test(work: Work, event: ReceiverTested) -> None:
@@ -124,7 +156,9 @@ def fall_back(work: Work, event: KeptFailing) -> None:
     work.tell(brought_in, Reason.FELL_BACK, only=failing.fallback)
 
 
-def _too_late(work: Work, incident: Incident, event: Acknowledged | ResolvedByPerson, reason: Reason) -> None:
+def _too_late(
+    work: Work, incident: Incident, event: Acknowledged | ResolvedByPerson | Assigned, reason: Reason
+) -> None:
     """What somebody did to an incident that had moved on."""
     details = {"via": event.via, "status": incident.status.value}
     work.say("person", reason, incident=incident.id, by=event.by, details=details)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.model import Action, Alert, Delivery, Entry, Incident
 from alertbot.domain.reasons import Reason
 from alertbot.domain.storm import Storm
+from alertbot.domain.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,15 @@ class Links:
     runbook: str = ""
     dashboard: str = ""
     silence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a verdict or a notice is about: `windows` are all that the verdict is for, `deploys` theirs."""
+
+    window: Window
+    windows: Sequence[Window]
+    deploys: Sequence[Deploy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,8 @@ class Job:
     """For a one-off post: what is remembered of the incident's own card at the same destination."""
     storm: Storm | None = None
     """What `incident` stands for, where it is a storm."""
+    told: Told | None = None
+    """What `incident` stands for, where it is a deploy's or maintenance's window."""
 
     @property
     def urgency(self) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -52,7 +52,7 @@ _TOLD: Final = frozenset(
         Reason.NEW_EPISODE, Reason.ALERT_RESOLVED, Reason.CUT_OFF, Reason.INHIBITED, Reason.MUTED,
         Reason.RELEASED, Reason.CLEARED_WHILE_HELD, Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON,
         Reason.NOTE_ADDED, Reason.SEVERITY_RAISED, Reason.REFIRED, Reason.STILL_FIRING, Reason.HOLD_ENDED,
-        Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ESCALATED, Reason.ACK_OVERDUE,
+        Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ASSIGNED, Reason.ESCALATED, Reason.ACK_OVERDUE,
     }
 )  # fmt: skip
 #: The mentions that a configuration may ask for.
@@ -85,7 +85,8 @@ class Line:
     by: str
     until: datetime | None
     note: str
-    receiver: str
+    to: str = ""
+    receiver: str = ""
 
 
 def units(text: str) -> int:
@@ -139,22 +140,49 @@ def size(blocks: Sequence[Block]) -> int:
     return len(json.dumps(blocks, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
-def actions(job: Job) -> list[Block]:
-    """The buttons: none yet. They come with what answers them; one that nobody answers is worse than none."""
-    return []
+#: The buttons, in their order: the word on each, and the statuses in which it is of use. The `action_id`s are the
+#: contract's, and a button's value is the incident's id.
+BUTTONS: Final[Mapping[str, tuple[str, frozenset[IncidentStatus]]]] = {
+    "acknowledge": ("Acknowledge", frozenset({IncidentStatus.OPEN})),
+    "resolve": ("Resolve", frozenset({IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED})),
+    "silence": ("Silence", frozenset({IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED})),
+    "escalate": ("Escalate", frozenset({IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED})),
+    "why": ("Why?", frozenset(IncidentStatus)),
+    "runbook": ("Runbook", frozenset(IncidentStatus) - {IncidentStatus.RESOLVED}),
+    "note": ("Note", frozenset(IncidentStatus)),
+}
+#: How the block of buttons is called: with the revision that it was made for, so that a late press can be told.
+ACTS: Final = "acts."
+
+
+def actions(job: Job, offered: Collection[str]) -> list[Block]:
+    """The buttons of those offered that the incident's state has a use for. A storm's board has none."""
+    incident = job.incident
+    if job.storm is not None:
+        return []
+    buttons: list[Block] = []
+    for act, (word, useful) in BUTTONS.items():
+        if act in offered and incident.status in useful:
+            text = {"type": "plain_text", "text": word}
+            buttons.append({"type": "button", "action_id": act, "value": incident.id, "text": text})
+            if act == "acknowledge":
+                buttons[-1]["style"] = "primary"
+    return [{"type": "actions", "block_id": f"{ACTS}{incident.revision}", "elements": buttons}] if buttons else []
 
 
 class Renderer:
     """Makes messages of jobs. `mentions` are the operator's: Slack's own forms, `<@U…>` or `<!subteam^S…>`.
 
+    `buttons` are the acts that cards offer; without any there is none: one that nobody answers is worse than none.
     Raises ValueError for a mention of any other form.
     """
 
-    def __init__(self, mentions: Sequence[str] = ()) -> None:
+    def __init__(self, mentions: Sequence[str] = (), buttons: Collection[str] = ()) -> None:
         for mention in mentions:
             if not MENTION.fullmatch(mention):
                 raise ValueError(f"not a mention that Slack knows: {mention!r}; write <@U…> or <!subteam^S…>")
         self._mentions = " ".join(mentions)
+        self._buttons = frozenset(buttons)
         self._env = render.environment("slack")
 
     def _say(self, name: str, values: Mapping[str, Any]) -> str:
@@ -179,7 +207,7 @@ class Renderer:
         links = _links(values["links"])
         if links:
             start.append(_section(mrkdwn(links)))
-        end = [*actions(job), _context(plain(self._say("_footer.j2", values), CONTEXT))]
+        end = [*actions(job, self._buttons), _context(plain(self._say("_footer.j2", values), CONTEXT))]
         shown = [self._alert(job, alert, common, alone=len(job.alerts) == 1) for alert in top]
         total = 0 if job.storm is not None else _total(job)
         while True:
@@ -361,6 +389,7 @@ def _line(entry: Entry, job: Job, alerts: Mapping[str, Alert]) -> Line:
         until=entry.until,
         note=render.cut(render.one_line(entry.details.get("note", "")), 2 * LINE),
         receiver=render.cut(render.one_line(entry.details.get("receiver", "")), 100),
+        to=render.cut(render.one_line(entry.details.get("to", "")), 100),
     )
 
 

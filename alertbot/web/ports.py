@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from alertbot.commands.desk import Desk
 from alertbot.domain.events import Parsed
 from alertbot.domain.policy import Severity
 from alertbot.store.base import Store
@@ -55,6 +57,7 @@ class View:
     external_url: str
     webhook_tokens: tuple[str, ...] = ()
     api_tokens: tuple[str, ...] = ()
+    slack_signing_secret: str = field(default="", repr=False)
     max_body: int = 32 * 1024 * 1024
     receivers: tuple[str, ...] = ()
     dry: tuple[DryDestination, ...] = ()
@@ -79,18 +82,32 @@ class Bot(Protocol):
     def severities(self) -> Sequence[Severity]:
         """The configured levels, the most urgent first."""
 
+    @property
+    def desk(self) -> Desk:
+        """Where what people do in Slack is answered."""
+
     def clock(self) -> datetime:
         """Now, in UTC."""
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
 
-    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+    async def accept(
+        self,
+        source: str,
+        body: bytes,
+        parsed: Parsed,
+        trace_id: str,
+        wait: bool = False,
+        decided: asyncio.Future[None] | None = None,
+    ) -> int:
         """Takes one raw event; it is durable when this returns its seq. Parts set aside are parked.
 
         It counts the event in `metrics.events_received`; the door counts the alerts.
 
-        With `wait`, returns after the event was decided. Raises `StoreUnavailable`, and then nothing was
+        With `wait`, returns after the event was decided; `decided` is done then, for who does not wait.
+
+        Raises `StoreUnavailable`, and then nothing was
         taken.
         """
 

@@ -305,14 +305,14 @@ async def test_incidents_are_due_in_the_order_of_their_times(store: Store) -> No
             ]
         )
     )
-    assert list(await store.due(at(9), 10)) == []
-    assert list(await store.due(at(10), 10)) == ["a", "b"]
-    assert list(await store.due(at(99), 2)) == ["a", "b"]
-    assert list(await store.due(at(99), 9)) == ["a", "b", "c"]
+    assert list((await store.due(at(9), 10)).incidents) == []
+    assert list((await store.due(at(10), 10)).incidents) == ["a", "b"]
+    assert list((await store.due(at(99), 2)).incidents) == ["a", "b"]
+    assert list((await store.due(at(99), 9)).incidents) == ["a", "b", "c"]
     assert await store.next_wake() == at(10)
     await store.commit(Changes(incidents=[incident("a"), incident("b", flush_at=at(40))]))
     assert await store.next_wake() == at(30)
-    assert list(await store.due(at(99), 9)) == ["c", "b"]
+    assert list((await store.due(at(99), 9)).incidents) == ["c", "b"]
 
 
 async def test_without_incidents_nothing_wakes(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alertbot.clock import MovableClock
+from alertbot.commands.desk import Desk, Setup
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.policy import Destination, Policy, Receiver, Severity
 from alertbot.domain.routing import Route
 from alertbot.engine import Engine
+from alertbot.enrich.runbooks import Runbooks
 from alertbot.sources import SOURCES
 from alertbot.store.base import StoreUnavailable
 from alertbot.store.memory import MemoryStore
@@ -83,16 +86,25 @@ class ABot:
         self.store = FailingStore()
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
+        self.desk = Desk(self, Setup(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
         self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
 
     def clock(self) -> datetime:
         return self.moved.now()
 
-    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+    async def accept(
+        self,
+        source: str,
+        body: bytes,
+        parsed: Parsed,
+        trace_id: str,
+        wait: bool = False,
+        decided: asyncio.Future[None] | None = None,
+    ) -> int:
         if self.breaks:
             raise RuntimeError("a defect, with a token: Bearer abcdefghij")
         raw = RawEvent(self.clock(), source, body, trace_id)
-        seq = await self.engine.accept(raw, parsed, wait=wait)
+        seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         self.taken.append(raw)
         self.metrics.events_received.labels(source).inc()
         return seq
