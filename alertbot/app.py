@@ -28,16 +28,24 @@ from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
 from alertbot.config.secrets import plain, secrets_of
+from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
-from alertbot.enrich.runbooks import runbooks_of
+from alertbot.enrich import enricher
+from alertbot.enrich.enricher import Asker, Enricher
+from alertbot.enrich.graph import Graphs
+from alertbot.enrich.history import Histories
+from alertbot.enrich.prometheus import Prometheus
+from alertbot.enrich.runbooks import Runbook, runbooks_of
+from alertbot.enrich.slo import Budgets
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
+from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
 from alertbot.store.base import Store, StoreUnavailable
@@ -88,6 +96,7 @@ class App:
         self.outbox = Outbox(
             self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
+        self.enricher = self.outbox.enricher = Enricher(enricher.Setup(), self.time, self.outbox.found)
         self.engine = Engine(
             self.store,
             self.config.policy,
@@ -96,6 +105,7 @@ class App:
             counts=self.metrics,
             on_wants=self.outbox.wake,
         )
+        self.remote_keys = RemoteKeys(self.store)
         self.alertmanager: Alertmanager | None = None
         """The one in the config, once started; None where there is none."""
         self._session: aiohttp.ClientSession | None = None
@@ -123,6 +133,8 @@ class App:
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
+            self.enricher.setup = await self._enrichment(self.config)
+            stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
             await self.engine.start()
@@ -218,6 +230,19 @@ class App:
         """Now, in UTC."""
         return self.time.now()
 
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        """The address of the runbook of an incident with these alerts."""
+        found = self.enricher.runbook(alerts)
+        return None if found is None else found.url
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        """A runbook by its name in the folder."""
+        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        """All that is known of an incident; takes as long as the parts of a search may."""
+        return await self.enricher.found(incident, alerts)
+
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
         return [
@@ -245,6 +270,10 @@ class App:
         self._away = ""
         self.metrics.events_received.labels(source).inc()
         return seq
+
+    async def remote_key(self, remote: str, said: str) -> str:
+        """See `alertbot.web.ports.Bot`."""
+        return await self.remote_keys.key_of(remote, said)
 
     def wake(self) -> None:
         """Something was put back into the store: a delivery that is due, or an event that is not decided."""
@@ -280,10 +309,12 @@ class App:
             )
             if changed
         ]
+        enrichment = await self._enrichment(config)
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
         self.alertmanager = self._alertmanager(config)
+        self.enricher.setup = enrichment
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
@@ -323,6 +354,7 @@ class App:
             api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
             max_body=settings.max_body,
             slack_signing_secret=plain(config.settings.global_.slack_signing_secret),
+            pagerduty_webhook_secret=plain(config.settings.global_.pagerduty_webhook_secret),
             receivers=tuple(config.policy.receivers),
             dry=tuple(
                 DryDestination(receiver, kind, to, i.dry)
@@ -361,6 +393,27 @@ class App:
             password = settings.alertmanager_password.get_secret_value()
             headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
         return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
+
+    async def _enrichment(self, config: Config) -> enricher.Setup:
+        """What is shown with an incident. The runbooks are read here, off the loop."""
+        runbooks = await asyncio.to_thread(runbooks_of, config)
+        for problem in runbooks.problems:
+            log.warning("a runbook: %s", problem)
+        askers: dict[str, Asker] = {"history": Histories(self._past)}
+        url = config.settings.global_.prometheus_url
+        if url is not None and self._session is not None:
+            prometheus = Prometheus(url, self._session)
+            askers["graph"] = Graphs(prometheus)
+            if config.settings.slos:
+                askers["error budget"] = Budgets(prometheus, config.settings.slos)
+        return enricher.Setup(runbooks, config.settings.links, askers, self._view(config).external_url)
+
+    async def _past(self, key: str, since: datetime) -> Past:
+        try:
+            return await self.store.past(key, since)
+        except StoreUnavailable as e:
+            log.warning("no history: the store is away", extra={"error": str(e)})
+            return Past()
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])
@@ -410,7 +463,6 @@ def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Lin
     return Links(
         incident=f"{external_url}incidents/{incident.id}",
         graph=next((a.generator_url for a in alerts if a.generator_url), ""),
-        runbook=said("runbook_url", "runbook"),
         dashboard=said("dashboard_url", "dashboard"),
         silence=silence if alertmanager and matchers else "",
     )

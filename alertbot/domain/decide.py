@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from alertbot.domain import escalate, flush, inhibit, people, releases, reports, silences
+from alertbot.domain import escalate, flush, inhibit, people, releases, remote, reports, silences
 from alertbot.domain.events import (
     Acknowledged,
     ActRefused,
@@ -24,6 +24,7 @@ from alertbot.domain.events import (
     NoteAdded,
     ReceiverTested,
     ReleaseChecked,
+    RemoteChanged,
     ResolvedByPerson,
     SeenThere,
     Silenced,
@@ -92,7 +93,7 @@ def needs(policy: Policy, event: Event, now: datetime, into: Needs) -> None:
                 into.labels = event.labels
         case ResolvedByPerson() | NoteAdded() | Assigned() | Escalated() | ActRefused() | KeptFailing() | SilenceKept():
             into.incidents.add(event.incident)
-        case Silenced() | Unsilenced():
+        case Silenced() | Unsilenced() | RemoteChanged():
             into.members.add(event.incident)
         case SeenThere():
             into.identities.update(event.silences, event.vouched)
@@ -174,6 +175,8 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
             people.note(work, event)
         case Escalated():
             escalate.by_person(work, event)
+        case RemoteChanged():
+            remote.changed(work, event)
         case Assigned():
             people.assign(work, event)
         case ActRefused():

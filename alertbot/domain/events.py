@@ -142,6 +142,36 @@ class SeenThere:
     vouched: tuple[str, ...] = ()
 
 
+class RemoteChange(StrEnum):
+    """What happened to an incident in PagerDuty."""
+
+    ACKNOWLEDGED = "acknowledged"
+    UNACKNOWLEDGED = "unacknowledged"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+    ANNOTATED = "annotated"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteChanged:
+    """Something happened to an incident in PagerDuty, at a time of PagerDuty's clock.
+
+    `event` names the message, `remote` PagerDuty's incident; `incident` and `opening` are ours (empty: not known).
+    `text` is a note, or says what happened else.
+    """
+
+    change: RemoteChange
+    event: str
+    at: datetime
+    remote: str
+    incident: str
+    opening: int
+    by: str
+    by_person: bool
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class KeptFailing:
     """Every integration of a receiver keeps failing for this incident: its fallback is to stand in."""
@@ -214,6 +244,7 @@ Event = (
     | ResolvedByPerson
     | NoteAdded
     | Escalated
+    | RemoteChanged
     | KeptFailing
     | ReceiverTested
     | DeployReported

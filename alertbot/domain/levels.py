@@ -12,6 +12,8 @@ from alertbot.domain.model import Action, Delivery, IncidentStatus, Level
 
 #: Integrations that keep a living picture of the incident. They are told of every change.
 LIVING: Final = frozenset({"slack", "webhook", "log"})
+#: Integrations whose card is edited when more is learnt about its incident.
+ENRICHED: Final = frozenset({"slack"})
 #: Integrations that are reminded. PagerDuty has reminders of its own.
 REMINDED: Final = frozenset({"slack", "email"})
 #: Integrations that know what an acknowledgement is.
@@ -40,9 +42,12 @@ def action_for(delivery: Delivery) -> Action | None:
         over = want.status is IncidentStatus.RESOLVED
         return Action.REMIND if want.revision > shown.revision and not over else None
     if want.revision <= shown.revision:
-        return None
+        on_show = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
+        return Action.UPDATE if want.found > shown.found and on_show and integration in ENRICHED else None
     if delivery.want.kind in ONE_OFF:
         return ONE_OFF[delivery.want.kind]
+    if want.known:
+        return None
     if want.quiet and shown.status is not None:
         return Action.UPDATE if integration in LIVING else None
     if want.status is IncidentStatus.RESOLVED:
@@ -82,6 +87,8 @@ def shown_after(delivery: Delivery, action: Action | None) -> Level:
     """
     want, shown = delivery.want.level, delivery.shown
     if action is None:
+        if want.known:
+            return replace(want, opening=shown.opening or want.opening)
         revision, news = max(want.revision, shown.revision), max(want.news, shown.news)
         return replace(want, status=shown.status, opening=shown.opening, revision=revision, news=news)
     if action is Action.ACKNOWLEDGE:

@@ -228,6 +228,10 @@ class Incident:
     resolved: int = 0
     cause: Cause | None = None
     """What came in and is not told yet."""
+    remote_at: datetime | None = None
+    """When what PagerDuty last told of its state happened there, by PagerDuty's clock."""
+    remote_events: tuple[str, ...] = ()
+    """The latest of its messages: each may come more than once."""
     test: bool = False
     silence: Silence | None = None
     """The one that was made through alertbot, while it is to be kept."""
@@ -257,8 +261,9 @@ class Level:
     """What a destination shows, or should show, of an incident.
 
     `status` is None where it has heard nothing yet. `news` is the last revision that is worth telling again.
-    `quiet`: the incident flaps, and what is there is only edited. `escalated` counts how often an escalation brought
-    the receiver in; `urged`: a person did, and an acknowledgement does not stop it.
+    `quiet`: the incident flaps, and what is there is only edited. `found` grows with what is learnt about the incident
+    after a card was made: nothing of the incident changed, and the card says more. `escalated` counts how often an
+    escalation brought the receiver in; `urged`: a person did, and an acknowledgement does not stop it.
     """
 
     status: IncidentStatus | None = None
@@ -266,8 +271,11 @@ class Level:
     revision: int = 0
     news: int = 0
     quiet: bool = False
+    found: int = 0
     escalated: int = 0
     urged: bool = False
+    known: bool = False
+    """The destination said so itself: it need not be told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def acknowledge(work: Work, event: Acknowledged) -> None:
             cause=work.cause,
         )
         work.say("person", Reason.ACKNOWLEDGED, incident=found, by=event.by, details={"via": event.via})
-        work.tell(taken, Reason.ACKNOWLEDGED)
+        work.tell(taken, Reason.ACKNOWLEDGED, via=event.via)
 
 
 def resolve(work: Work, event: ResolvedByPerson) -> None:
@@ -61,7 +61,7 @@ def resolve(work: Work, event: ResolvedByPerson) -> None:
         return
     details = {"via": event.via}
     work.say("person", Reason.RESOLVED_BY_PERSON, incident=incident.id, by=event.by, details=details)
-    work.close(replace(incident, cause=work.cause), Reason.RESOLVED_BY_PERSON, by=event.by)
+    work.close(replace(incident, cause=work.cause), Reason.RESOLVED_BY_PERSON, by=event.by, via=event.via)
     if not incident.test:
         closed = work.incidents[incident.id]
         work.incidents[incident.id] = replace(closed, repeat_at=work.next_repeat(closed))
@@ -75,7 +75,7 @@ def note(work: Work, event: NoteAdded) -> None:
     details = {"via": event.via, "note": event.text}
     work.say("person", Reason.NOTE_ADDED, incident=incident.id, by=event.by, details=details)
     if incident.openings:
-        work.tell(replace(incident, cause=work.cause), Reason.NOTE_ADDED)
+        work.tell(replace(incident, cause=work.cause), Reason.NOTE_ADDED, via=event.via)
 
 
 def assign(work: Work, event: Assigned) -> None:

@@ -86,6 +86,15 @@ class Reason(StrEnum):
     MAINTENANCE_ENDED = "maintenance_ended"
     ASKING_ALERTMANAGER = "asking_alertmanager"
 
+    # What PagerDuty tells.
+    UNACKNOWLEDGED = "unacknowledged"
+    REOPENED = "reopened"
+    CHANGED_REMOTELY = "changed_remotely"
+    REMOTE_ECHO = "remote_echo"
+    REMOTE_STALE = "remote_stale"
+    NOT_OURS = "not_ours"
+    NOTHING_FIRES = "nothing_fires"
+
     # People.
     ACKNOWLEDGED = "acknowledged"
     ALREADY_ACKNOWLEDGED = "already_acknowledged"

@@ -25,7 +25,7 @@ SAID_ALREADY: Final = frozenset(
     {
         Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.ASSIGNED, Reason.SILENCED,
         Reason.SILENCE_KEPT, Reason.SILENCE_ENDS_SOON, Reason.UNSILENCED, Reason.INHIBITED_THERE, Reason.FELL_BACK,
-        Reason.TEST, Reason.ESCALATED,
+        Reason.TEST, Reason.ESCALATED, Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY,
     }
 )  # fmt: skip
 #: What disturbs nobody, and stops what still calls.
@@ -168,7 +168,13 @@ class Work:
         self.tell(self.changes_state(deadlines.begun(self.policy, opened, self.now)), reason)
 
     def close(
-        self, incident: Incident, reason: Reason, *, by: str | None = None, to: IncidentStatus = _S.RESOLVED
+        self,
+        incident: Incident,
+        reason: Reason,
+        *,
+        by: str | None = None,
+        to: IncidentStatus = _S.RESOLVED,
+        via: str = "",
     ) -> None:
         """People are told that it is over, as far as they knew of it."""
         closed = replace(
@@ -182,7 +188,7 @@ class Work:
         )
         if incident.test:
             closed = replace(closed, flush_at=None)
-        self.tell(closed if incident.test else self.changes_state(closed), reason)
+        self.tell(closed if incident.test else self.changes_state(closed), reason, via=via)
 
     def worst(self, alerts: Iterable[Alert]) -> str:
         """The most urgent severity among them."""
@@ -211,11 +217,11 @@ class Work:
 
     # Telling.
 
-    def tell(self, incident: Incident, reason: Reason, *, only: str = "") -> None:
+    def tell(self, incident: Incident, reason: Reason, *, only: str = "", via: str = "") -> None:
         """Raises what the destinations should show by one revision.
 
         Of a flapping incident, those that page hear nothing more: not from the change on at which it was found to flap,
-        which they are still told. `only` names the one receiver that hears of it.
+        which they are still told. `only` names the one receiver that hears of it; `via` is who said so itself.
         """
         known = self.situation.incidents.get(incident.id)
         was_flapping = known is not None and known.flapping and incident.flapping
@@ -231,12 +237,22 @@ class Work:
         status = incident.status if incident.told else _S.RESOLVED
         level = Level(status, incident.openings, revision, news, quiet=quiet)
         why = Reason.FLAPPING if incident.flapping and reason not in SAID_ALREADY else reason
-        for want in self.wants_for(incident, why, level):
+        for want in self._told(self.wants_for(incident, why, level), via):
             if want.receiver == only or not (only or (quiet and want.integration in PAGING)):
                 self.wants[want.id] = want
         self.incidents[incident.id] = replace(incident, cause=None)
         if reason not in SAID_ALREADY:
             self.say("notification", why, incident=incident.id, details={"caused_by": reason.value})
+
+    def _told(self, wants: list[Want], via: str) -> list[Want]:
+        """PagerDuty is not told what it said. Where there are several services it could have been any of them, and it
+        is harmless to tell them all.
+        """
+        if via != "pagerduty" or len({want.lane for want in wants if want.integration == via}) > 1:
+            return wants
+        return [
+            replace(want, level=replace(want.level, known=True)) if want.integration == via else want for want in wants
+        ]
 
     def wants_for(self, incident: Incident, reason: Reason, level: Level, kind: str = "incident") -> list[Want]:
         """One want for each destination that is to hear of it. A post of its own is not for receivers that rest."""

@@ -13,7 +13,18 @@ from typing import Final
 
 from alertbot.domain.deploys import DeployReport
 from alertbot.domain.events import DeployReported, Parsed
-from alertbot.sources import actions, alertmanager, argocd, deploys, github, maintenance, railway, reconcile, vercel
+from alertbot.sources import (
+    actions,
+    alertmanager,
+    argocd,
+    deploys,
+    github,
+    maintenance,
+    pagerduty,
+    railway,
+    reconcile,
+    vercel,
+)
 
 #: Reads one body. The time is when it came in. Raises `Unreadable` where no part of it makes sense.
 Parser = Callable[[bytes, datetime], Parsed]
@@ -37,6 +48,7 @@ SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
         "resolve": actions.resolve,
         "note": actions.note,
         "escalate": actions.escalate,
+        "pagerduty": pagerduty.parse,
         "assign": actions.assign,
         "refused": actions.refused,
         "silence": actions.silence,

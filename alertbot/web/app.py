@@ -47,6 +47,11 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
             shapes.Accepted, errors=(400, 408, 413, 415),
         ),
         Endpoint(
+            "POST", "/webhooks/pagerduty", door.pagerduty, Access.WEBHOOK,
+            "PagerDuty's webhooks, version 3, signed; answered once they are durable",
+            shapes.Accepted, errors=(400, 408, 413, 415),
+        ),
+        Endpoint(
             "GET", "/api/v1/incidents", it.incidents, Access.API,
             "Incidents, the newest first", shapes.Incidents, query=api.LIST_QUERY,
         ),
@@ -102,6 +107,7 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
             "GET", "/incidents/{id}", pages.incident, Access.PAGE,
             "The page: one incident's story", "text/html",
         ),
+        Endpoint("GET", "/runbooks/{name}", pages.runbook, Access.PAGE, "The page: one runbook", "text/html"),
     )  # fmt: skip
 
     async def described(request: web.Request) -> web.Response:
