@@ -30,7 +30,7 @@ from alertbot.config.load import Config, ConfigErrors, load
 from alertbot.config.secrets import plain, secrets_of
 from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
-from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
+from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident, IncidentStatus
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
 from alertbot.enrich import enricher
@@ -137,6 +137,8 @@ class App:
             stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
+            # Before anything is decided: what is due by now was missed by us, not by the sender.
+            await self._expect_heartbeats(started=True)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
             self.desk.session = self._session
@@ -323,6 +325,7 @@ class App:
         await _close_all(self._retired)
         self._retired = retired
         await self._adopt_if_changed(config.policy)
+        await self._expect_heartbeats()
         self.outbox.wake()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
@@ -433,6 +436,20 @@ class App:
             return
         body = json.dumps({"incident": incident, "receiver": receiver}).encode()
         await self.accept("kept_failing", body, SOURCES["kept_failing"](body, self.time.now()), "")
+
+    async def _expect_heartbeats(self, *, started: bool = False) -> None:
+        """What is to be heard of regularly is waited for, and where it is already, after a start, a whole period."""
+        watches: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await self.store.incidents(statuses=[IncidentStatus.PENDING.value], cursor=cursor, limit=500)
+            watches += [incident.id for incident in page.incidents if incident.watch]
+            cursor = page.next
+            if cursor is None:
+                break
+        if watches or self.config.policy.heartbeats:
+            body = json.dumps({"watches": watches, "started": started}).encode()
+            await self.accept("heartbeats", body, SOURCES["heartbeats"](body, self.time.now()), "")
 
     async def _trim(self) -> None:
         """Every hour: forget what is older than `retention`."""

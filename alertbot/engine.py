@@ -51,7 +51,7 @@ WAKES: Final = 500
 #: Bytes of accepted bodies that may wait to be decided. Above, the door answers 503.
 BACKLOG: Final = 128 * 1024 * 1024
 #: What is not written down one by one: repeats are counted, and show as `seen_at`.
-NOT_RECORDED: Final = frozenset({Reason.DUPLICATE, Reason.REMOTE_ECHO})
+NOT_RECORDED: Final = frozenset({Reason.DUPLICATE, Reason.REMOTE_ECHO, Reason.HEARTBEAT})
 
 Parse = Callable[[bytes, datetime], Parsed]
 

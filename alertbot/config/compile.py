@@ -25,6 +25,7 @@ from alertbot.config.models import (
     Settings,
     SeverityModel,
 )
+from alertbot.config.models import Heartbeat as HeartbeatModel
 from alertbot.domain.budgets import EMAIL, PAGERDUTY, SLACK_POSTS, SLACK_UPDATES, SMS, Rate
 from alertbot.domain.deploys import DeploySettings
 from alertbot.domain.intervals import TimeInterval
@@ -34,6 +35,7 @@ from alertbot.domain.policy import (
     Escalation,
     EscalationStep,
     Flapping,
+    Heartbeat,
     InhibitRule,
     Policy,
     Receiver,
@@ -62,6 +64,7 @@ def compile_policy(settings: Settings) -> Policy:
         route=compile_route(settings.route),
         receivers={r.name: _receiver(r, destinations[r.name]) for r in settings.receivers},
         inhibit_rules=tuple(_rule(i, rule) for i, rule in enumerate(settings.inhibit_rules)),
+        heartbeats=tuple(_heartbeat(h) for h in settings.heartbeats),
         escalations={p.name: _escalation(p) for p in settings.escalation_policies},
         intervals=_intervals(settings),
         storms=Storms(settings.storms.cards, settings.storms.every, settings.storms.quiet),
@@ -94,6 +97,11 @@ def _deploys(model: Deploys) -> DeploySettings:
 
 def _receiver(model: ReceiverModel, destinations: list[Destination]) -> Receiver:
     return Receiver(model.name, tuple(destinations), model.fallback, model.fallback_after)
+
+
+def _heartbeat(model: HeartbeatModel) -> Heartbeat:
+    matchers = _matchers(model.matchers, {}, {})
+    return Heartbeat(model.name, matchers, model.every, model.receiver, model.grace, model.severity or "")
 
 
 def _escalation(model: EscalationPolicy) -> Escalation:

@@ -364,6 +364,9 @@ class Heartbeat(Section):
     matchers: Annotated[tuple[MatcherLine, ...], NonEmpty]
     every: PositiveDuration
     receiver: str
+    grace: Duration = timedelta(minutes=1)
+    severity: str | None = None
+    """Not given: the most urgent one."""
 
 
 class Slo(Section):

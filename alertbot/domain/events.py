@@ -142,6 +142,17 @@ class SeenThere:
     vouched: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class HeartbeatsExpected:
+    """alertbot knows its heartbeats: at a start (`started`), or with a new config.
+
+    `watches` are the ids of the records that wait for one already.
+    """
+
+    watches: tuple[str, ...] = ()
+    started: bool = False
+
+
 class RemoteChange(StrEnum):
     """What happened to an incident in PagerDuty."""
 
@@ -245,6 +256,7 @@ Event = (
     | NoteAdded
     | Escalated
     | RemoteChanged
+    | HeartbeatsExpected
     | KeptFailing
     | ReceiverTested
     | DeployReported

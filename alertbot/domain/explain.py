@@ -66,6 +66,8 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.MAINTENANCE_OVER: "the maintenance window {window} is over{left}",
     Reason.MAINTENANCE_ENDED: "the maintenance window {window} was ended{left}",
     Reason.ASKING_ALERTMANAGER: "over: Alertmanager is asked what still fires before that is released",
+    Reason.HEARTBEAT: "the heartbeat {by}: it is news only when it is missed",
+    Reason.HEARTBEAT_RESOLVED: "the heartbeat {by} is said to be over: if nothing comes, it is missed after its period",
     Reason.UNACKNOWLEDGED: "the acknowledgement ended in PagerDuty, by {by}",
     Reason.REOPENED: "opened again in PagerDuty by {by}",
     Reason.CHANGED_REMOTELY: "{what} in PagerDuty, by {by}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from alertbot.domain import deadlines, escalate, inhibit, lifecycle, releases, silences
+from alertbot.domain import deadlines, escalate, heartbeats, inhibit, lifecycle, releases, silences
 from alertbot.domain.levels import REMINDED
 from alertbot.domain.model import Alert, AlertStatus, Cause, Hold, Incident, IncidentStatus, Level
 from alertbot.domain.muting import muted
@@ -24,6 +24,9 @@ def wake(work: Work, incident_id: str) -> None:
     if incident.test:
         if incident.told:
             work.close(incident, Reason.TEST, by="alertbot")
+        return
+    if incident.watch:
+        heartbeats.due(work, incident)
         return
     work.incidents[incident_id] = incident
     if incident.flush_at is not None and incident.flush_at <= work.now:

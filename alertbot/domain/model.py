@@ -228,6 +228,8 @@ class Incident:
     resolved: int = 0
     cause: Cause | None = None
     """What came in and is not told yet."""
+    watch: bool = False
+    """It only waits for a heartbeat until `flush_at`, and is no incident to anybody."""
     remote_at: datetime | None = None
     """When what PagerDuty last told of its state happened there, by PagerDuty's clock."""
     remote_events: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from alertbot.domain.events import (
     ResolvedByPerson,
 )
 from alertbot.domain.model import SEVERITY_LABEL, Incident, IncidentStatus
+from alertbot.domain.policy import HEARTBEAT
 from alertbot.domain.reasons import Reason
 from alertbot.domain.reports import incident_id
 from alertbot.domain.severity import severities_of
@@ -62,7 +63,8 @@ def resolve(work: Work, event: ResolvedByPerson) -> None:
     details = {"via": event.via}
     work.say("person", Reason.RESOLVED_BY_PERSON, incident=incident.id, by=event.by, details=details)
     work.close(replace(incident, cause=work.cause), Reason.RESOLVED_BY_PERSON, by=event.by, via=event.via)
-    if not incident.test:
+    # A heartbeat that a person gave up on is not asked for until it comes again.
+    if not incident.test and not incident.route.startswith(f"{HEARTBEAT}:"):
         closed = work.incidents[incident.id]
         work.incidents[incident.id] = replace(closed, repeat_at=work.next_repeat(closed))
 

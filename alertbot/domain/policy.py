@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Final
 
 from alertbot.domain.deploys import DeploySettings
 from alertbot.domain.intervals import TimeInterval
 from alertbot.domain.matchers import Matcher
 from alertbot.domain.model import Incident
-from alertbot.domain.routing import Route
+from alertbot.domain.routing import Route, match
 from alertbot.domain.windows import Recurring
 
 
@@ -66,6 +67,32 @@ class Escalation:
     repeat: int = 0
 
 
+#: The source of alerts that are our own, and what the keys of their routes begin with.
+HEARTBEAT: Final = "heartbeat"
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """An alert that must keep arriving; silent for longer than `every` and `grace`, the receiver is told."""
+
+    name: str
+    matchers: tuple[Matcher, ...]
+    every: timedelta
+    receiver: str
+    grace: timedelta = timedelta(minutes=1)
+    severity: str = ""
+
+    @property
+    def period(self) -> timedelta:
+        """How long it may be silent."""
+        return self.every + self.grace
+
+    @property
+    def route(self) -> str:
+        """The key of the route that its incidents have: no part of the tree."""
+        return f"{HEARTBEAT}:{self.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class InhibitRule:
     """While a source fires, targets with the same `equal` labels are held, for `duration` at the most."""
@@ -110,6 +137,7 @@ class Policy:
     flapping: Flapping | None = None
     storms: Storms = Storms()
     escalations: Mapping[str, Escalation] = field(default_factory=dict)
+    heartbeats: tuple[Heartbeat, ...] = ()
     deploys: DeploySettings = field(default_factory=DeploySettings)
     maintenance: tuple[Recurring, ...] = ()
     alertmanager: bool = False
@@ -118,7 +146,19 @@ class Policy:
     """Every node of the tree by its key."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "routes", {r.key: r for r in self.route.walk()})
+        own = {
+            h.route: replace(
+                self.route, key=h.route, receiver=h.receiver, group_by=None, group_wait=timedelta(0), routes=()
+            )
+            for h in self.heartbeats
+        }
+        object.__setattr__(self, "routes", {**{r.key: r for r in self.route.walk()}, **own})
+
+    def takes(self, source: str, labels: Mapping[str, str]) -> list[Route]:
+        """The routes that take an alert: of the tree, or for one of our own its heartbeat's."""
+        if source == HEARTBEAT:
+            return [self.routes[f"{HEARTBEAT}:{labels[HEARTBEAT]}"]]
+        return match(self.route, labels)
 
     def route_of(self, incident: Incident) -> Route:
         """The incident's route; the root's where the policy has changed and it is gone."""

@@ -86,6 +86,10 @@ class Reason(StrEnum):
     MAINTENANCE_ENDED = "maintenance_ended"
     ASKING_ALERTMANAGER = "asking_alertmanager"
 
+    # A heartbeat.
+    HEARTBEAT = "heartbeat"
+    HEARTBEAT_RESOLVED = "heartbeat_resolved"
+
     # What PagerDuty tells.
     UNACKNOWLEDGED = "unacknowledged"
     REOPENED = "reopened"

@@ -49,6 +49,7 @@ SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
         "note": actions.note,
         "escalate": actions.escalate,
         "pagerduty": pagerduty.parse,
+        "heartbeats": actions.heartbeats,
         "assign": actions.assign,
         "refused": actions.refused,
         "silence": actions.silence,

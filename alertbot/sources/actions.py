@@ -16,6 +16,7 @@ from alertbot.domain.events import (
     Assigned,
     Escalated,
     Event,
+    HeartbeatsExpected,
     KeptFailing,
     NoteAdded,
     Parsed,
@@ -101,6 +102,13 @@ class RefusedBody(msgspec.Struct):
     via: str = "api"
 
 
+class HeartbeatsBody(msgspec.Struct):
+    """alertbot knows its heartbeats; `watches` are the ids of what waits for one already."""
+
+    watches: list[str] = []
+    started: bool = False
+
+
 class TestBody(msgspec.Struct):
     """One marked incident through a receiver. `nonce` keeps two tests of one instant apart."""
 
@@ -178,6 +186,12 @@ def unsilence(body: bytes, at: datetime) -> Parsed:
     """`{"incident", "by", "via"}`; raises `Unreadable`."""
     b = _read(UnsilenceBody, body)
     return _one(Unsilenced(incident=b.incident, by=b.by, via=b.via))
+
+
+def heartbeats(body: bytes, at: datetime) -> Parsed:
+    """`{"watches", "started"}`, from alertbot itself; raises `Unreadable`."""
+    b = _read(HeartbeatsBody, body)
+    return _one(HeartbeatsExpected(tuple(b.watches), b.started))
 
 
 def test(body: bytes, at: datetime) -> Parsed:

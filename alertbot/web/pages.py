@@ -67,7 +67,7 @@ class Pages:
                 ("Open", [r for r in rows if r["status"] == "open"]),
                 ("Acknowledged", [r for r in rows if r["status"] == "acknowledged"]),
                 ("Held and waiting", [r for r in rows if r["status"] in _WAITING]),
-                ("Resolved", [self._row(incident) for incident in resolved.incidents]),
+                ("Resolved", [self._row(i) for i in resolved.incidents if not i.watch]),
             ],
             current=len(rows),
             more=more,
@@ -134,6 +134,7 @@ class Pages:
             for incident in found[: max(0, INCIDENTS - len(by_id))]:
                 by_id.setdefault(incident.id, incident)
             found = list(by_id.values())
+        found = [incident for incident in found if not incident.watch]
         ranks = {s.name: rank for rank, s in enumerate(self._bot.severities)}
         found.sort(key=lambda i: i.created_at, reverse=True)
         found.sort(key=lambda i: ranks.get(i.severity, len(ranks)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,31 @@ async def test_a_page_that_nobody_takes_reaches_the_next_channel_and_then_the_ma
     await bot.advance("2h")
     assert [line for line in await bot.heard() if "mail" in line or "trigger" in line] == []
     assert await bot.reasons("Down", "incident", "person") == ["escalated", "ack_overdue", "escalated", "acknowledged"]
+
+
+async def test_a_prometheus_that_falls_silent_is_an_incident_over_restarts_and_nobody_is_called_for_our_own_absence(
+    tmp_path: Path,
+) -> None:
+    async with Bot(tmp_path, WHOLE_EXAMPLE) as bot:
+        watchdog = bot.alert("Watchdog", "none", prometheus="monitoring/a")
+        await bot.fire(watchdog)
+        assert await bot.incidents() == []
+        await bot.advance("4m")
+        await bot.stop()
+        bot.clock.advance(timedelta(hours=3))
+        await bot.start()
+        await bot.advance("5m59s")
+        assert await bot.heard() == []
+        await bot.advance("2s")
+        assert [line for line in await bot.heard() if "pagerduty" in line] == ["pagerduty trigger HeartbeatSilent"]
+        (silent,) = await bot.incidents()
+        assert silent["title"].startswith(
+            "Heartbeat prometheus of environment=prod, prometheus=monitoring/a is silent since"
+        )
+        assert "silent since" in (await bot.ask("GET", "/")).text
+        await bot.act(f"/api/v1/incidents/{silent['id']}/acknowledge", by="ana")
+        await bot.restart()
+        await bot.fire(watchdog)
+        await bot.advance("1m")
+        assert [i["status"] for i in await bot.incidents()] == ["resolved"]
+        assert bot.pagerduty.open() == []
