@@ -32,7 +32,7 @@ from alertbot.config.secrets import plain, secrets_of
 from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
-from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
+from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident, IncidentStatus
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
 from alertbot.enrich.deploys import suspects_of
@@ -47,6 +47,7 @@ from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
+from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
 from alertbot.store.base import Store, StoreUnavailable
@@ -107,6 +108,7 @@ class App:
             counts=self.metrics,
             on_wants=self.outbox.wake,
         )
+        self.remote_keys = RemoteKeys(self.store)
         self.alertmanager: Alertmanager | None = None
         """The one in the config, once started; None where there is none."""
         self._session: aiohttp.ClientSession | None = None
@@ -138,6 +140,8 @@ class App:
             stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
+            # Before anything is decided: what is due by now was missed by us, not by the sender.
+            await self._expect_heartbeats(started=True)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
             self.desk.session = self._session
@@ -282,6 +286,10 @@ class App:
         self.metrics.events_received.labels(source).inc()
         return seq
 
+    async def remote_key(self, remote: str, said: str) -> str:
+        """See `alertbot.web.ports.Bot`."""
+        return await self.remote_keys.key_of(remote, said)
+
     def wake(self) -> None:
         """Something was put back into the store: a delivery that is due, or an event that is not decided."""
         self.outbox.wake()
@@ -330,6 +338,7 @@ class App:
         await _close_all(self._retired)
         self._retired = retired
         await self._adopt_if_changed(config.policy)
+        await self._expect_heartbeats()
         self.outbox.wake()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
@@ -366,6 +375,7 @@ class App:
             },
             max_body=settings.max_body,
             slack_signing_secret=plain(config.settings.global_.slack_signing_secret),
+            pagerduty_webhook_secret=plain(config.settings.global_.pagerduty_webhook_secret),
             receivers=tuple(config.policy.receivers),
             dry=tuple(
                 DryDestination(receiver, kind, to, i.dry)
@@ -440,10 +450,24 @@ class App:
         """The outbox gave up on a receiver for an incident: that is an event like any other."""
         found = await self.store.incident(incident)
         fallback = self.config.policy.receivers[receiver].fallback
-        if found is None or fallback is None or fallback in found.also:
+        if found is None or fallback is None or (fallback in found.also and fallback not in found.resting):
             return
         body = json.dumps({"incident": incident, "receiver": receiver}).encode()
         await self.accept("kept_failing", body, SOURCES["kept_failing"](body, self.time.now()), "")
+
+    async def _expect_heartbeats(self, *, started: bool = False) -> None:
+        """What is to be heard of regularly is waited for, and where it is already, after a start, a whole period."""
+        watches: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await self.store.incidents(statuses=[IncidentStatus.PENDING.value], cursor=cursor, limit=500)
+            watches += [incident.id for incident in page.incidents if incident.watch]
+            cursor = page.next
+            if cursor is None:
+                break
+        if watches or self.config.policy.heartbeats:
+            body = json.dumps({"watches": watches, "started": started}).encode()
+            await self.accept("heartbeats", body, SOURCES["heartbeats"](body, self.time.now()), "")
 
     async def _trim(self) -> None:
         """Every hour: forget what is older than `retention`."""

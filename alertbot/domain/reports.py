@@ -12,9 +12,9 @@ from alertbot.domain import episodes, inhibit, lifecycle, silences
 from alertbot.domain.events import RECONCILE, AlertsReported, ReportedAlert
 from alertbot.domain.fingerprint import fingerprint
 from alertbot.domain.model import SEVERITY_LABEL, Alert, AlertStatus, Incident, IncidentStatus
-from alertbot.domain.policy import Policy
+from alertbot.domain.policy import HEARTBEAT, Policy
 from alertbot.domain.reasons import Reason
-from alertbot.domain.routing import Route, group_labels, incident_key, match
+from alertbot.domain.routing import Route, group_labels, incident_key
 from alertbot.domain.severity import severities_of
 from alertbot.domain.values import copied
 from alertbot.domain.work import Work
@@ -142,7 +142,7 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
     base = rows[0]
     before = {row.incident: row for row in rows}
     went: set[str] = set()
-    for route in match(work.policy.route, base.labels):
+    for route in work.policy.takes(event.source, base.labels):
         incident = _join(work, route, base)
         row = before.get(incident.id)
         told = row is not None and row.announced and not row.settled and incident.told
@@ -209,7 +209,7 @@ def _join(work: Work, route: Route, alert: Alert) -> Incident:
             route=route.key,
             receiver=route.receiver,
             labels=group,
-            title=_title(group, alert.labels),
+            title=alert.annotations["summary"] if alert.source == HEARTBEAT else _title(group, alert.labels),
             severity=alert.severity,
             status=_S.PENDING,
             created_at=work.now,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from alertbot.domain import lifecycle
+from alertbot.domain import deadlines, lifecycle
 from alertbot.domain.events import SeenThere, Silenced, SilenceKept, Unsilenced
 from alertbot.domain.model import Alert, Hold, Incident, IncidentStatus, Silence
 from alertbot.domain.reasons import Reason
@@ -203,7 +203,7 @@ def _as_a_whole(work: Work, incident: Incident, reason: Reason | None) -> None:
     incident = replace(incident, silence_at=_next_look(work, incident))
     if incident.status is _S.OPEN and known and len(silenced) == len(known):
         incident = replace(
-            lifecycle.step(incident, _S.ACKNOWLEDGED),
+            deadlines.stopped(lifecycle.step(incident, _S.ACKNOWLEDGED)),
             acknowledged_at=work.now,
             acknowledged_by=silenced[0].by,
             repeat_at=None,
@@ -219,7 +219,7 @@ def _as_a_whole(work: Work, incident: Incident, reason: Reason | None) -> None:
             quieted=False,
             cause=incident.cause or work.cause,
         )
-        incident = replace(incident, repeat_at=work.next_repeat(incident))
+        incident = deadlines.begun(work.policy, replace(incident, repeat_at=work.next_repeat(incident)), work.now)
         reason = Reason.SILENCE_ENDED
     work.incidents[incident.id] = incident
     if reason is not None and incident.told:

@@ -74,7 +74,7 @@ class Api:
                 limit=_limit(query, 100),
             ),
         )
-        found = [await self._shape(incident, ALERTS_IN_LIST) for incident in page.incidents]
+        found = [await self._shape(incident, ALERTS_IN_LIST) for incident in page.incidents if not incident.watch]
         return _json(shapes.Incidents(incidents=found, next=page.next))
 
     async def incident(self, request: web.Request) -> web.Response:

@@ -78,6 +78,11 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
             "End a maintenance window now", shapes.Maintenance, errors=(409,),
         ),
         Endpoint(
+            "POST", "/webhooks/pagerduty", door.pagerduty, Access.WEBHOOK,
+            "PagerDuty's webhooks, version 3, signed; answered once they are durable",
+            shapes.Accepted, errors=(400, 408, 413, 415),
+        ),
+        Endpoint(
             "GET", "/api/v1/incidents", it.incidents, Access.API,
             "Incidents, the newest first", shapes.Incidents, query=api.LIST_QUERY,
         ),

@@ -96,6 +96,9 @@ class ABot:
         self.desk = Desk(self, Setup(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
         self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
 
+    async def remote_key(self, remote: str, said: str) -> str:
+        return said
+
     def clock(self) -> datetime:
         return self.moved.now()
 
