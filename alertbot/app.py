@@ -27,6 +27,7 @@ from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
 from alertbot.config.secrets import secrets_of
 from alertbot.domain.events import Parsed, RawEvent
+from alertbot.domain.matchers import Matcher
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
@@ -34,6 +35,8 @@ from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
 from alertbot.outbox import Address, Outbox
+from alertbot.reconcile import Reconciler
+from alertbot.reconcile import Settings as LookSettings
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
 from alertbot.store.base import Store, StoreUnavailable
@@ -94,6 +97,9 @@ class App:
         )
         self.alertmanager: Alertmanager | None = None
         """The one in the config, once started; None where there is none."""
+        self.reconciler = Reconciler(
+            self.store, self.time, lambda: self.alertmanager, self._look_settings, self._found, self._looked
+        )
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -122,6 +128,8 @@ class App:
             stack.push_async_callback(self.outbox.stop)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
+            await self.reconciler.start()
+            stack.push_async_callback(self.reconciler.stop)
             await self._listen(stack, listening)
             trimming = asyncio.create_task(self._trim(), name="trim")
             stack.push_async_callback(_cancel, trimming)
@@ -220,13 +228,17 @@ class App:
 
     async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
         """See `alertbot.web.ports.Bot`."""
+        silences = source in ("silence", "unsilence")
         try:
-            seq = await self.engine.accept(RawEvent(self.time.now(), source, body, trace_id), parsed, wait=wait)
+            event = RawEvent(self.time.now(), source, body, trace_id)
+            seq = await self.engine.accept(event, parsed, wait=wait or silences)
         except StoreUnavailable as e:
             self._away = str(e)
             raise
         self._away = ""
         self.metrics.events_received.labels(source).inc()
+        if silences:
+            self.reconciler.wake()
         return seq
 
     def wake(self) -> None:
@@ -275,6 +287,7 @@ class App:
         self._retired = retired
         await self._adopt_if_changed(config.policy)
         self.outbox.wake()
+        self.reconciler.wake()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
         log.info("the config was reloaded", extra={"notes": notes})
@@ -330,6 +343,22 @@ class App:
             password = settings.alertmanager_password.get_secret_value()
             headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
         return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
+
+    def _look_settings(self) -> LookSettings:
+        settings = self.config.settings.global_
+        receiver = settings.alertmanager_receiver
+        return LookSettings(
+            every=settings.reconcile_every,
+            external_urls=frozenset((*settings.alertmanager_url, *settings.alertmanager_external_url)),
+            receiver=None if receiver is None else Matcher("receiver", "=~", receiver),
+            page=self.view.external_url,
+        )
+
+    async def _found(self, source: str, body: bytes) -> None:
+        await self.accept(source, body, SOURCES[source](body, self.time.now()), "", wait=True)
+
+    def _looked(self, answered: bool) -> None:
+        self.metrics.alertmanager_up.set(answered)
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])

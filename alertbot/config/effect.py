@@ -20,7 +20,6 @@ NOT_IN_EFFECT: Final[Mapping[str, str]] = {
     # `alertbot runbook` and `alertbot check --rules` read the folder already.
     "runbooks.path": "show the runbook with an incident",
     "runbooks.url": "link a runbook that is not in runbooks.path",
-    "global.alertmanager_url": "reconcile with Alertmanager and make silences",
     "global.prometheus_url": "draw graphs and read error budgets",
     "global.heartbeat_url": "tell a dead man's switch that alertbot is alive",
     "global.pagerduty_api_url": "write notes and ask who is on call",

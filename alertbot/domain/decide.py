@@ -66,7 +66,7 @@ def needs(event: Event, into: Needs) -> None:
         case Silenced() | Unsilenced():
             into.members.add(event.incident)
         case SeenThere():
-            into.identities.update(event.silences, event.vouched)
+            into.identities.update(event.silences, event.vouched, event.ended)
         case ReceiverTested():
             pass
 
@@ -101,7 +101,7 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
                 if alert.firing:
                     into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))
         case SeenThere():
-            for identity in event.silences:
+            for identity in (*event.silences, *event.ended):
                 into.members.update(row.incident for row in situation.current(identity) if row.incident)
         case _:
             pass

@@ -56,9 +56,11 @@ def hold(alert: Alert, now: datetime) -> Hold | None:
 
 def of_refire(incident: Incident, row: Alert | None) -> Silence | None:
     """What an alert that fires again in the same incident is still under: the silence made here, while it is kept."""
-    if incident.silence is None or row is None or row.silence is None or row.silence.id:
-        return None
-    return row.silence
+    return row.silence if incident.silence is not None and row is not None and _made_here(row.silence) else None
+
+
+def _made_here(silence: Silence | None) -> bool:
+    return silence is not None and silence.made_here
 
 
 def silence(work: Work, event: Silenced) -> None:
@@ -94,7 +96,7 @@ def unsilence(work: Work, event: Unsilenced) -> None:
         work.say("person", Reason.NOT_SILENCED, incident=incident.id, by=event.by, details={"via": event.via})
         return
     for alert in work.members(incident.id):
-        if alert.silence is not None and not alert.silence.id:
+        if _made_here(alert.silence):
             work.put(replace(alert, silence=None))
     work.say("person", Reason.UNSILENCED, incident=incident.id, by=event.by, details={"via": event.via})
     changed = replace(incident, silence=None, cause=work.cause, flush_at=_flushed(incident, work.now))
@@ -123,9 +125,11 @@ def seen_there(work: Work, event: SeenThere) -> None:
         for row in work.current(identity):
             work.put(replace(row, vouched=True))
     touched: dict[str, Reason] = {}
-    for identity, found in event.silences.items():
+    for identity, found in (*event.silences.items(), *((i, None) for i in event.ended)):
         for row in work.current(identity):
             if not row.incident or not row.firing or row.silence == found:
+                continue
+            if _made_here(row.silence) is not (identity in event.ended):
                 continue
             work.put(replace(row, silence=found))
             reason = _said(work, row, found)
@@ -136,7 +140,7 @@ def seen_there(work: Work, event: SeenThere) -> None:
         if incident is None:
             continue
         own = incident.silence
-        if not any(a.silence is not None and not a.silence.id for a in work.members(incident_id)):
+        if not any(_made_here(a.silence) for a in work.members(incident_id)):
             own = None
         flush_at = _flushed(incident, work.now)
         _told(work, replace(incident, silence=own, cause=work.cause, flush_at=flush_at), reason)

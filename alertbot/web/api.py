@@ -99,6 +99,15 @@ class Api:
         body = await _body(request, shapes.NewNote)
         return await self._act(request, "note", {"by": body.by, "text": body.text})
 
+    async def silence(self, request: web.Request) -> web.Response:
+        """Silences the alerts that fire."""
+        body = await _body(request, shapes.NewSilence)
+        return await self._act(request, "silence", body.model_dump())
+
+    async def unsilence(self, request: web.Request) -> web.Response:
+        """Ends the silence that was made through alertbot."""
+        return await self._act(request, "unsilence", {"by": "api"})
+
     async def explain(self, request: web.Request) -> web.Response:
         """Why: every decision about the alerts that have these labels."""
         labels: dict[str, str] = {}
@@ -187,7 +196,10 @@ class Api:
 
     async def _accept(self, source: str, fields: dict[str, str], trace_id: str) -> None:
         body = msgspec.json.encode(fields)
-        parsed = SOURCES[source](body, self._bot.clock())
+        try:
+            parsed = SOURCES[source](body, self._bot.clock())
+        except Unreadable as e:
+            raise Refused(400, str(e), e.where) from None
         await self._bot.accept(source, body, parsed, trace_id, wait=True)
 
     async def _accept_again(self, item: Parked, replacement: dict[str, Any] | None, trace_id: str) -> None:
