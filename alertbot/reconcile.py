@@ -215,13 +215,14 @@ def mark(page: str, incident: str) -> str:
     return f" {page}incidents/{incident})"
 
 
-def matchers_for(alert: Alert, others: Iterable[Mapping[str, str]]) -> tuple[Matcher, ...]:
+def matchers_for(labels: Mapping[str, str], others: Iterable[Mapping[str, str]]) -> tuple[Matcher, ...]:
     """Equality in every label: exactly this alert. Of `others` that have more labels, one label each is ruled out."""
-    labels = {k: v for k, v in alert.labels.items() if k != SEVERITY_LABEL and v}
+    labels = {k: v for k, v in labels.items() if k != SEVERITY_LABEL and v}
     more: set[str] = set()
     for other in others:
-        if labels.items() <= other.items() and not more & other.keys():
-            more |= {min(other.keys() - labels.keys())} if other.keys() - labels.keys() else set()
+        further = other.keys() - labels.keys()
+        if further and labels.items() <= other.items() and not more & further:
+            more.add(min(further))
     return tuple([Matcher(k, v) for k, v in sorted(labels.items())] + [Matcher(k, "") for k in sorted(more)])
 
 
@@ -240,7 +241,7 @@ def plan(incident: Incident, members: Sequence[Alert], look: Look, page: str) ->
     wanted = [a for a in members if a.firing and a.silence is not None and a.silence.made_here]
     there = [a.labels for a in look.alerts.values()]
     for alert in wanted[:MOST_SILENCES]:
-        core = frozenset(matchers_for(alert, ()))
+        core = frozenset(matchers_for(alert.labels, ()))
         has = next((s for s in known.values() if _is_of(core, s)), None)
         if has is not None:
             if _short(has, own, look.at):
@@ -248,7 +249,7 @@ def plan(incident: Incident, members: Sequence[Alert], look: Look, page: str) ->
         elif any(_is_of(core, s) and _ended_by_hand(s, own) for s in found):
             ended.append(alert.identity)
         elif own.until is None or own.until > look.at:
-            make.append(matchers_for(alert, there))
+            make.append(matchers_for(alert.labels, there))
     kept = min(len(wanted), MOST_SILENCES)
     return Plan(make, extend, doubles, kept - len(ended), ended, len(wanted) - kept)
 

@@ -96,7 +96,7 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
                         into.waiting.update(row.source_of)
                     if cut_off and row.incident:
                         into.members.add(row.incident)
-        case Woken(incident):
+        case Woken(incident) | Unsilenced(incident):
             for alert in situation.members(incident):
                 if alert.firing:
                     into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))

@@ -13,9 +13,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from alertbot.domain import lifecycle
+from alertbot.domain import inhibit, lifecycle
 from alertbot.domain.events import SeenThere, Silenced, SilenceKept, Unsilenced
 from alertbot.domain.model import Alert, Hold, Incident, IncidentStatus, Silence
+from alertbot.domain.muting import muted
 from alertbot.domain.reasons import Reason
 from alertbot.domain.work import Work
 
@@ -215,6 +216,14 @@ def _as_a_whole(work: Work, incident: Incident, reason: Reason | None) -> None:
         )
         reason = reason or Reason.SILENCED
     elif incident.status is _S.ACKNOWLEDGED and incident.quieted and len(silenced) < len(known):
+        back = _kept_back(work, incident, known)
+        if back is not None:
+            later = back.until or work.now + work.route(incident).group_interval
+            work.incidents[incident.id] = replace(incident, silence_at=later)
+            work.say("incident", back.reason, incident=incident.id, by=back.by, until=back.until)
+            if reason is not None:
+                work.tell(work.incidents[incident.id], reason)
+            return
         incident = replace(
             lifecycle.step(incident, _S.OPEN),
             openings=incident.openings + 1,
@@ -230,6 +239,16 @@ def _as_a_whole(work: Work, incident: Incident, reason: Reason | None) -> None:
         work.tell(incident, reason)
 
 
+def _kept_back(work: Work, incident: Incident, known: Sequence[Alert]) -> Hold | None:
+    """What else keeps people from being called now: a mute, or that rules inhibit all of it."""
+    mute = muted(work.policy, work.route(incident), work.now)
+    if mute is not None:
+        return mute
+    sources = work.situation.sources
+    holds = [inhibit.hold_for(work.policy, a.labels, sources, work.now, None) for a in known]
+    return holds[0] if all(holds) else None
+
+
 def _next_look(work: Work, incident: Incident) -> datetime | None:
     own = incident.silence
     times = [ends(a.silence) for a in work.members(incident.id) if a.silence is not None and a.firing]
@@ -240,8 +259,3 @@ def _next_look(work: Work, incident: Incident) -> datetime | None:
 def _flushed(incident: Incident, now: datetime) -> datetime | None:
     """What is not told yet is looked at at once where it is held already: its hold may begin or end."""
     return now if incident.held or incident.status is _S.HELD else incident.flush_at
-
-
-def firing(alerts: Sequence[Alert], now: datetime) -> bool:
-    """Whether any of these fires and may disturb somebody."""
-    return any(a.firing and in_force(a, now) is None for a in alerts)

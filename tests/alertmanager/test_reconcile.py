@@ -6,6 +6,7 @@ Alertmanager's own startsAt. A look is taken when the test says so.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from alertbot.domain.model import SEVERITY_LABEL
+from alertbot.reconcile import matchers_for
 from tests.acceptance.bot import Bot, Json
 from tests.standins.alertmanager import AlertmanagerStandin
 
@@ -209,6 +212,38 @@ async def test_what_is_silenced_inhibited_or_maybe_muted_there_is_not_opened(bot
     await bot.look("1m")
     await bot.look("1m")
     assert [i["labels"]["alertname"] for i in await bot.incidents()] == ["Known"]
+
+
+async def test_a_silence_that_is_asked_for_is_made_at_once_and_not_at_the_next_look(bot: Pair) -> None:
+    await bot.both()
+    await bot.app.reconciler.start()
+    incident = await bot.incident("Down")
+    await bot.act(f"/api/v1/incidents/{incident['id']}/silence", by="ada", duration="1h")
+    async with asyncio.timeout(10):
+        while not bot.a.active():  # noqa: ASYNC110 - a call over loopback is waited for
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize(
+    ("labels", "others", "ruled_out"),
+    [
+        # Equality in every label is this alert, and any that has more.
+        ({"alertname": "A"}, [], []),
+        # Another value is another alert already.
+        ({"alertname": "A", "host": "a"}, [{"alertname": "A", "host": "b"}], []),
+        # The same and more: one of its further labels must be absent.
+        ({"alertname": "A"}, [{"alertname": "A", "zone": "z"}], ["zone"]),
+        # One label may rule out several.
+        ({"alertname": "A"}, [{"alertname": "A", "zone": "z", "x": "1"}, {"alertname": "A", "x": "2"}], ["x"]),
+        # Itself rules nothing out.
+        ({"alertname": "A", "zone": "z"}, [{"alertname": "A", "zone": "z"}], []),
+    ],
+)
+def test_what_a_silence_matches_is_exactly_its_alert(
+    labels: dict[str, str], others: list[dict[str, str]], ruled_out: list[str]
+) -> None:
+    made = matchers_for({**labels, SEVERITY_LABEL: "critical"}, others)
+    assert {m.name: m.value for m in made} == {**labels, **dict.fromkeys(ruled_out, "")}
 
 
 # Silences.
