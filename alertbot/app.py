@@ -22,18 +22,29 @@ from aiohttp import web
 import alertbot
 from alertbot.alertmanager import Alertmanager
 from alertbot.clock import Clock, SystemClock
+from alertbot.commands import commands
+from alertbot.commands.desk import Desk, Setup, offered
 from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
-from alertbot.config.secrets import secrets_of
+from alertbot.config.secrets import plain, secrets_of
+from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.matchers import Matcher
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
+from alertbot.enrich import enricher
+from alertbot.enrich.enricher import Asker, Enricher
+from alertbot.enrich.graph import Graphs
+from alertbot.enrich.history import Histories
+from alertbot.enrich.prometheus import Prometheus
+from alertbot.enrich.runbooks import Runbook, runbooks_of
+from alertbot.enrich.slo import Budgets
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
+from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
 from alertbot.reconcile import Reconciler
 from alertbot.reconcile import Settings as LookSettings
@@ -87,6 +98,7 @@ class App:
         self.outbox = Outbox(
             self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
+        self.enricher = self.outbox.enricher = Enricher(enricher.Setup(), self.time, self.outbox.found)
         self.engine = Engine(
             self.store,
             self.config.policy,
@@ -107,6 +119,7 @@ class App:
         self._stop = asyncio.Event()
         self._away = "not started yet"
         self.view = self._view(self.config)
+        self.desk = Desk(self, self._setup(self.config))
 
     # Starting and stopping.
 
@@ -124,12 +137,17 @@ class App:
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
+            self.enricher.setup = await self._enrichment(self.config)
+            stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
             await self.reconciler.start()
             stack.push_async_callback(self.reconciler.stop)
+            self.desk.session = self._session
+            self.desk.take(self._setup(self.config))
+            stack.push_async_callback(self.desk.close)
             await self._listen(stack, listening)
             trimming = asyncio.create_task(self._trim(), name="trim")
             stack.push_async_callback(_cancel, trimming)
@@ -218,6 +236,19 @@ class App:
         """Now, in UTC."""
         return self.time.now()
 
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        """The address of the runbook of an incident with these alerts."""
+        found = self.enricher.runbook(alerts)
+        return None if found is None else found.url
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        """A runbook by its name in the folder."""
+        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        """All that is known of an incident; takes as long as the parts of a search may."""
+        return await self.enricher.found(incident, alerts)
+
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
         return [
@@ -226,19 +257,27 @@ class App:
             if b.opened is not None
         ]
 
-    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+    async def accept(
+        self,
+        source: str,
+        body: bytes,
+        parsed: Parsed,
+        trace_id: str,
+        wait: bool = False,
+        decided: asyncio.Future[None] | None = None,
+    ) -> int:
         """See `alertbot.web.ports.Bot`."""
-        silences = source in ("silence", "unsilence")
+        raw = RawEvent(self.time.now(), source, body, trace_id)
+        if source in ("silence", "unsilence"):
+            decided = decided or asyncio.get_running_loop().create_future()
+            decided.add_done_callback(lambda _: self.reconciler.wake())
         try:
-            event = RawEvent(self.time.now(), source, body, trace_id)
-            seq = await self.engine.accept(event, parsed, wait=wait or silences)
+            seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         except StoreUnavailable as e:
             self._away = str(e)
             raise
         self._away = ""
         self.metrics.events_received.labels(source).inc()
-        if silences:
-            self.reconciler.wake()
         return seq
 
     def wake(self) -> None:
@@ -275,13 +314,16 @@ class App:
             )
             if changed
         ]
+        enrichment = await self._enrichment(config)
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
         self.alertmanager = self._alertmanager(config)
+        self.enricher.setup = enrichment
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
+        self.desk.take(self._setup(config))
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
         self._retired = retired
@@ -317,6 +359,7 @@ class App:
             webhook_tokens=tuple(t.get_secret_value() for t in settings.webhook_tokens),
             api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
             max_body=settings.max_body,
+            slack_signing_secret=plain(config.settings.global_.slack_signing_secret),
             receivers=tuple(config.policy.receivers),
             dry=tuple(
                 DryDestination(receiver, kind, to, i.dry)
@@ -329,8 +372,20 @@ class App:
         host = urlsplit(self.view.external_url).hostname or ""
         self.limiter.rates = compile_rates(config.settings.global_.limits)
         self.outbox.page = self.view.external_url
-        shared = Shared(session=self._session, host=host, limiter=self.limiter)
+        shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered())
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
+
+    def _setup(self, config: Config) -> Setup:
+        settings = config.settings
+        token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
+        return Setup(
+            external_url=self.view.external_url,
+            severities=tuple(s.name for s in config.policy.severities),
+            commands=commands(),
+            runbooks=runbooks_of(config),
+            may_act=None if may_act == "anyone" else frozenset(may_act),
+            api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
+        )
 
     def _alertmanager(self, config: Config) -> Alertmanager | None:
         settings = config.settings.global_
@@ -359,6 +414,27 @@ class App:
 
     def _looked(self, answered: bool) -> None:
         self.metrics.alertmanager_up.set(answered)
+
+    async def _enrichment(self, config: Config) -> enricher.Setup:
+        """What is shown with an incident. The runbooks are read here, off the loop."""
+        runbooks = await asyncio.to_thread(runbooks_of, config)
+        for problem in runbooks.problems:
+            log.warning("a runbook: %s", problem)
+        askers: dict[str, Asker] = {"history": Histories(self._past)}
+        url = config.settings.global_.prometheus_url
+        if url is not None and self._session is not None:
+            prometheus = Prometheus(url, self._session)
+            askers["graph"] = Graphs(prometheus)
+            if config.settings.slos:
+                askers["error budget"] = Budgets(prometheus, config.settings.slos)
+        return enricher.Setup(runbooks, config.settings.links, askers, self._view(config).external_url)
+
+    async def _past(self, key: str, since: datetime) -> Past:
+        try:
+            return await self.store.past(key, since)
+        except StoreUnavailable as e:
+            log.warning("no history: the store is away", extra={"error": str(e)})
+            return Past()
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])
@@ -408,7 +484,6 @@ def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Lin
     return Links(
         incident=f"{external_url}incidents/{incident.id}",
         graph=next((a.generator_url for a in alerts if a.generator_url), ""),
-        runbook=said("runbook_url", "runbook"),
         dashboard=said("dashboard_url", "dashboard"),
         silence=silence if alertmanager and matchers else "",
     )

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
 
+from alertbot.config.patterns import Pattern, query_pattern, url_pattern
 from alertbot.domain.durations import DurationError, parse_duration
 from alertbot.domain.intervals import IntervalError, TimeInterval, parse_interval
 from alertbot.domain.matchers import Matcher, MatcherError, parse_matchers
@@ -31,6 +32,7 @@ _UNITS: Final = {
     "gib": 2**30,
 }
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{4,14}")
+_ACTOR: Final = re.compile(r"[UWS][A-Z0-9]{4,20}|[^\s@<>]+@[^\s@<>]+")
 _MENTION: Final = re.compile(r"@?(here|channel|everyone|[UWS][A-Z0-9]{4,20})")
 # What Alertmanager's own parser keeps for itself in an unquoted name (matcher/parse/lexer.go), and white
 # space.
@@ -170,6 +172,14 @@ def _phone_number(value: str) -> str:
     return plain
 
 
+def _actor(value: str) -> str:
+    if not _ACTOR.fullmatch(value):
+        raise ValueError(
+            "expected a person's ID (U…), a user group's (S…), a mail address, or `anyone` for the whole list"
+        )
+    return value.lower() if "@" in value else value
+
+
 def _mention(value: str) -> str:
     found = _MENTION.fullmatch(value)
     if found is None:
@@ -189,6 +199,18 @@ def _name(value: str) -> str:
     if not value.isprintable():
         raise ValueError("a name holds printable characters only")
     return value
+
+
+def _url_pattern(value: object) -> Pattern:
+    if not isinstance(value, str):
+        raise ValueError("expected an address, such as https://logs.example.org/?q={{ labels.service }}")
+    return url_pattern(value)
+
+
+def _query_pattern(value: object) -> Pattern:
+    if not isinstance(value, str):
+        raise ValueError("expected a query of PromQL")
+    return query_pattern(value)
 
 
 def _no_empty_secret(value: Any) -> Any:
@@ -216,6 +238,8 @@ PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidat
 Size = Annotated[int, BeforeValidator(_size)]
 #: One line of a `matchers` list. Alertmanager takes several matchers in one line too.
 MatcherLine = Annotated[tuple[Matcher, ...], PlainValidator(_matchers)]
+UrlPattern = Annotated[Pattern, PlainValidator(_url_pattern)]
+QueryPattern = Annotated[Pattern, PlainValidator(_query_pattern)]
 Interval = Annotated[TimeInterval, PlainValidator(_interval)]
 Name = Annotated[str, AfterValidator(_name)]
 LabelValue = Annotated[str, BeforeValidator(_label_value)]
@@ -225,6 +249,7 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Address = Annotated[str, AfterValidator(_address)]
 MailAddresses = Annotated[str, AfterValidator(_mail_addresses)]
 PhoneNumber = Annotated[str, AfterValidator(_phone_number)]
+Actor = Annotated[str, AfterValidator(_actor)]
 Mention = Annotated[str, AfterValidator(_mention)]
 Channel = Annotated[str, AfterValidator(_channel)]
 #: A secret of one line. Optional ones are `Secret | None`; an empty one is none.

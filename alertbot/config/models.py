@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alertbot.config.fields import (
+    Actor,
     Address,
     BaseUrl,
     Bool,
@@ -29,11 +30,13 @@ from alertbot.config.fields import (
     Password,
     PhoneNumber,
     PositiveDuration,
+    QueryPattern,
     Regex,
     Secret,
     SecretItem,
     SecretUrl,
     Size,
+    UrlPattern,
 )
 
 #: "10,000 alerts in one group are one body of 9.3 MB", measured on Alertmanager 0.25.
@@ -128,7 +131,8 @@ class Global(Section):
     alertmanager_receiver: Regex | None = None
     """Which of its receivers have our webhook; not given: those by which alerts came."""
     reconcile_every: PositiveDuration = timedelta(minutes=1)
-    prometheus_url: BaseUrl = "http://localhost:9090/"
+    prometheus_url: BaseUrl | None = None
+    """Not given: no graphs and no error budgets."""
     heartbeat_url: SecretUrl = None
     limits: Limits = Limits()
 
@@ -319,6 +323,15 @@ class Deploys(Section):
     lookback: PositiveDuration = timedelta(hours=2)
 
 
+class MaintenanceModel(Section):
+    """A maintenance window that opens by itself, in each of these time intervals."""
+
+    name: Name
+    time_intervals: Annotated[tuple[str, ...], NonEmpty]
+    labels: Equals = {}
+    reason: str = ""
+
+
 class FlappingModel(Section):
     """So many opens and closes within a time are flapping, until quiet for so long."""
 
@@ -344,13 +357,32 @@ class Heartbeat(Section):
 
 
 class Slo(Section):
-    """An objective, whose error budget an incident is shown with."""
+    """An objective, in percent, whose error budget an incident is shown with.
+
+    `query` answers the share of the budget that is left (1: all of it); or `good` and `total` count events over
+    `window`. They know `labels` and `window`.
+    """
 
     name: Name
     objective: float = Field(gt=0, lt=100)
     window: PositiveDuration = timedelta(days=30)
-    query: str | None = None
+    query: QueryPattern | None = None
+    good: QueryPattern | None = None
+    total: QueryPattern | None = None
     matchers: tuple[MatcherLine, ...] = ()
+
+
+class SlackModel(Section):
+    """Who may act on an incident from Slack: whoever the channel lets press, or these people and user groups."""
+
+    may_act: Literal["anyone"] | Annotated[tuple[Actor, ...], NonEmpty] = "anyone"
+
+
+class LinkModel(Section):
+    """A way on from an incident, made of an alert's labels; not shown for an alert that lacks one of them."""
+
+    name: Name
+    url: UrlPattern
 
 
 class TimeIntervalModel(Section):
@@ -380,11 +412,14 @@ class Settings(Section):
     escalation_policies: tuple[EscalationPolicy, ...] = ()
     inhibit_rules: tuple[InhibitRuleModel, ...] = ()
     deploys: Deploys = Deploys()
+    maintenance: tuple[MaintenanceModel, ...] = ()
     flapping: FlappingModel = FlappingModel()
     storms: StormsModel = StormsModel()
     runbooks: Runbooks = Runbooks()
+    slack: SlackModel = SlackModel()
     heartbeats: tuple[Heartbeat, ...] = ()
     slos: tuple[Slo, ...] = ()
+    links: tuple[LinkModel, ...] = ()
     time_intervals: tuple[TimeIntervalModel, ...] = ()
     mute_time_intervals: tuple[TimeIntervalModel, ...] = ()
     """The older name of time_intervals; Alertmanager still takes it."""

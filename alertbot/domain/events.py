@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
+from alertbot.domain.deploys import DeployReport
 from alertbot.domain.model import Silence
 
 #: The `source` of alerts that our own look at Alertmanager found, or found gone.
@@ -74,6 +76,16 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class Assigned:
+    """Somebody gives it to somebody: `to` has it from now on."""
+
+    incident: str
+    to: str
+    by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
 class Silenced:
     """Somebody wants to hear no more of an incident's alerts that fire: for a time, or (None) until they resolve."""
 
@@ -90,6 +102,16 @@ class Unsilenced:
 
     incident: str
     by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class ActRefused:
+    """Somebody wanted to do something that is not theirs to do. `act` is the name of it."""
+
+    incident: str
+    by: str
+    act: str
     via: str = "api"
 
 
@@ -133,18 +155,69 @@ class ReceiverTested:
     nonce: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DeployReported:
+    """A sender said something of a deploy."""
+
+    report: DeployReport
+
+
+class MaintenanceAction(StrEnum):
+    """What is done to a maintenance window."""
+
+    START = "start"
+    EXTEND = "extend"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceReported:
+    """Somebody opens, extends (`duration` more than it has) or ends a maintenance window.
+
+    `labels` are what inhibit rules match it by. `duration` is None only for an end.
+    """
+
+    action: MaintenanceAction
+    id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    duration: timedelta | None = None
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDue:
+    """The time that a deploy's or maintenance's window asked to be looked at has come."""
+
+    window: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChecked:
+    """Alertmanager was asked, before what a window held is released. `gone` are the fingerprints that do not fire."""
+
+    window: str
+    gone: tuple[str, ...] = ()
+
+
 Event = (
     AlertsReported
     | Woken
     | Acknowledged
     | ResolvedByPerson
     | NoteAdded
+    | KeptFailing
+    | ReceiverTested
+    | DeployReported
+    | MaintenanceReported
+    | WindowDue
+    | ReleaseChecked
+    | Assigned
+    | ActRefused
     | Silenced
     | Unsilenced
     | SilenceKept
     | SeenThere
-    | KeptFailing
-    | ReceiverTested
 )
 
 

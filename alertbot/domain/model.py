@@ -66,8 +66,8 @@ class Hold:
     """Why an alert is kept back, and until when.
 
     `by` is the rule's or the time interval's name. `sources` are the identities of the alerts that
-    hold it (none for a mute). `since` is the start of the first of them: a rule's `duration` counts from
-    there. `until` is None where the hold ends with its sources.
+    hold it (none for a mute), `windows` the deploys and maintenance windows that do. `since` is the start of the
+    first of them: a rule's `duration` counts from there. `until` is None where the hold ends with alerts.
     """
 
     reason: Reason
@@ -76,6 +76,12 @@ class Hold:
     until: datetime | None = None
     sources: tuple[str, ...] = ()
     relation: str | None = None
+    windows: tuple[str, ...] = ()
+
+    @property
+    def muted(self) -> bool:
+        """It is a time interval's, not a rule's."""
+        return self.reason is Reason.MUTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,8 @@ class Alert:
     """The inhibition relations in which it is a source while it fires (see domain.inhibit)."""
     two_sided: tuple[str, ...] = ()
     """Those of them whose target side it matches too."""
+    held_in: tuple[str, ...] = ()
+    """The windows that held this episode: their verdict will speak of it."""
     silence: Silence | None = None
     vouched: bool = False
     """The API of our own Alertmanager has shown this episode: so its absence there means something."""
@@ -232,7 +240,8 @@ class Level:
     """What a destination shows, or should show, of an incident.
 
     `status` is None where it has heard nothing yet. `news` is the last revision that is worth telling again.
-    `quiet`: the incident flaps, and what is there is only edited.
+    `quiet`: the incident flaps, and what is there is only edited. `found` grows with what is learnt about the incident
+    after a card was made: nothing of the incident changed, and the card says more.
     """
 
     status: IncidentStatus | None = None
@@ -240,6 +249,7 @@ class Level:
     revision: int = 0
     news: int = 0
     quiet: bool = False
+    found: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +257,8 @@ class Want:
     """The level that one destination is to be brought to: what a decision asks of the outbox.
 
     `kind` is "incident" for the incident's own card or page, "storm:…" for the one that stands in for many (`incident`
-    is then the storm's id), else the key of a one-off post ("remind").
+    is then the storm's id), else the key of a one-off post ("remind"; "verdict" and "notice", where `incident` is
+    a window's id).
     A later want for the same destination and kind replaces an earlier one that is not done yet.
     `rank` orders deliveries: 0 is the most urgent severity.
     """
@@ -307,8 +318,9 @@ class Delivery:
 class Entry:
     """One line of the record: what was decided about an incident or alert, when, and why.
 
-    `kind` is one of alert, hold, incident, notification, person, delivery, config. `by` names the rule, interval or
-    person. `until` is the end of a hold. An entry whose `sent` is False tells of something that was not sent.
+    `kind` is one of alert, hold, incident, notification, person, delivery, config, deploy, maintenance. `by` names the
+    rule, interval or person. `until` is the end of a hold. An entry whose `sent` is False tells of something that was
+    not sent.
     """
 
     at: datetime

@@ -7,7 +7,15 @@ from datetime import timedelta
 from typing import Final
 
 from alertbot.domain import lifecycle
-from alertbot.domain.events import Acknowledged, KeptFailing, NoteAdded, ReceiverTested, ResolvedByPerson
+from alertbot.domain.events import (
+    Acknowledged,
+    ActRefused,
+    Assigned,
+    KeptFailing,
+    NoteAdded,
+    ReceiverTested,
+    ResolvedByPerson,
+)
 from alertbot.domain.model import SEVERITY_LABEL, Incident, IncidentStatus
 from alertbot.domain.reasons import Reason
 from alertbot.domain.reports import incident_id
@@ -70,6 +78,29 @@ def note(work: Work, event: NoteAdded) -> None:
         work.tell(replace(incident, cause=work.cause), Reason.NOTE_ADDED)
 
 
+def assign(work: Work, event: Assigned) -> None:
+    """Somebody gives it to somebody, who has it then: as if that person had acknowledged."""
+    incident = _named(work, event.incident, event.by)
+    if incident is None:
+        return
+    if not incident.told:
+        known = incident.status is _S.RESOLVED
+        _too_late(work, incident, event, Reason.ALREADY_RESOLVED if known else Reason.NOT_OPEN)
+        return
+    given = incident if incident.status is _S.ACKNOWLEDGED else lifecycle.step(incident, _S.ACKNOWLEDGED)
+    given = replace(given, acknowledged_at=work.now, acknowledged_by=event.to, repeat_at=None, cause=work.cause)
+    details = {"via": event.via, "to": event.to}
+    work.say("person", Reason.ASSIGNED, incident=incident.id, by=event.by, details=details)
+    work.tell(given, Reason.ASSIGNED)
+
+
+def refuse(work: Work, event: ActRefused) -> None:
+    """Somebody may not do what they wanted to: that is recorded, and changes nothing."""
+    if _named(work, event.incident, event.by) is not None:
+        details = {"via": event.via, "act": event.act}
+        work.say("person", Reason.NOT_ALLOWED, incident=event.incident, by=event.by, details=details)
+
+
 def test(work: Work, event: ReceiverTested) -> None:
     """A marked incident through a receiver. It is taken back by a person, or after `TEST_LASTS`."""
     if event.receiver not in work.policy.receivers:
@@ -126,7 +157,9 @@ def _named(work: Work, incident: str, by: str) -> Incident | None:
     return found
 
 
-def _too_late(work: Work, incident: Incident, event: Acknowledged | ResolvedByPerson, reason: Reason) -> None:
+def _too_late(
+    work: Work, incident: Incident, event: Acknowledged | ResolvedByPerson | Assigned, reason: Reason
+) -> None:
     """What somebody did to an incident that had moved on."""
     details = {"via": event.via, "status": incident.status.value}
     work.say("person", reason, incident=incident.id, by=event.by, details=details)

@@ -160,6 +160,7 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
             settled=False,
             hold=None,
             cleared=False,
+            held_in=(),
             current=True,
             silence=silences.of_refire(incident, row),
             vouched=False,
@@ -228,7 +229,7 @@ def _look_at_waiting(work: Work) -> None:
         if incident is not None:
             # Not at once: what its end releases is often about to resolve too. Alertmanager waits for the
             # target's next group flush.
-            _flush_by(work, incident, work.now + work.route(incident).group_interval)
+            work.flush_by(incident, work.now + work.route(incident).group_interval)
 
 
 def _cut_off(work: Work, event: AlertsReported, heard: set[str]) -> None:
@@ -258,12 +259,4 @@ def _schedule(work: Work, incident_id: str) -> None:
         at = work.now
     else:
         at = work.now + route.group_wait
-    _flush_by(work, incident, at)
-
-
-def _flush_by(work: Work, incident: Incident, at: datetime) -> None:
-    """Looks at an incident at a time, or before."""
-    first = at if incident.flush_at is None else min(at, incident.flush_at)
-    if first != incident.flush_at or incident.cause is None:
-        incident = replace(incident, flush_at=first, cause=incident.cause or work.cause)
-    work.incidents[incident.id] = incident
+    work.flush_by(incident, at)

@@ -201,7 +201,7 @@ def _told(work: Work, incident: Incident, reason: Reason = Reason.SILENCED) -> N
 def _as_a_whole(work: Work, incident: Incident, reason: Reason | None) -> None:
     """Acknowledged while all that people know of is silenced by people; told anew when that is over.
 
-    `reason`: there is something to tell in any case.
+    `reason`: there is something to tell in any case; None: the time that was asked for has come.
     """
     known = [a for a in work.members(incident.id) if a.firing and a.announced]
     silenced = [s for a in known if (s := in_force(a, work.now)) is not None and not s.inhibited]
@@ -216,24 +216,26 @@ def _as_a_whole(work: Work, incident: Incident, reason: Reason | None) -> None:
         )
         reason = reason or Reason.SILENCED
     elif incident.status is _S.ACKNOWLEDGED and incident.quieted and len(silenced) < len(known):
-        back = _kept_back(work, incident, known)
-        if back is not None:
-            later = back.until or work.now + work.route(incident).group_interval
-            work.incidents[incident.id] = replace(incident, silence_at=later)
+        back = _kept_back(work, incident, known) if reason is None else None
+        if reason is not None:
+            # Once more, by the clock: then all that may keep people from being called is known.
+            incident = replace(incident, silence_at=work.now)
+        elif back is not None:
+            later = work.now + work.route(incident).group_interval
+            due = back.until is None or back.until <= work.now
+            incident = replace(incident, silence_at=later if due else back.until)
             work.say("incident", back.reason, incident=incident.id, by=back.by, until=back.until)
-            if reason is not None:
-                work.tell(work.incidents[incident.id], reason)
-            return
-        incident = replace(
-            lifecycle.step(incident, _S.OPEN),
-            openings=incident.openings + 1,
-            acknowledged_at=None,
-            acknowledged_by=None,
-            quieted=False,
-            cause=incident.cause or work.cause,
-        )
-        incident = replace(incident, repeat_at=work.next_repeat(incident))
-        reason = Reason.SILENCE_ENDED
+        else:
+            incident = replace(
+                lifecycle.step(incident, _S.OPEN),
+                openings=incident.openings + 1,
+                acknowledged_at=None,
+                acknowledged_by=None,
+                quieted=False,
+                cause=incident.cause or work.cause,
+            )
+            incident = replace(incident, repeat_at=work.next_repeat(incident))
+            reason = Reason.SILENCE_ENDED
     work.incidents[incident.id] = incident
     if reason is not None and incident.told:
         work.tell(incident, reason)
@@ -244,8 +246,7 @@ def _kept_back(work: Work, incident: Incident, known: Sequence[Alert]) -> Hold |
     mute = muted(work.policy, work.route(incident), work.now)
     if mute is not None:
         return mute
-    sources = work.situation.sources
-    holds = [inhibit.hold_for(work.policy, a.labels, sources, work.now, None) for a in known]
+    holds = [inhibit.hold_for(work.policy, a, work, work.now, None) for a in known]
     return holds[0] if all(holds) else None
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 from alertbot import render
 from alertbot.domain.model import SEVERITY_LABEL, Action, Alert, Entry, IncidentStatus
 from alertbot.domain.reasons import Reason
-from alertbot.notifiers.base import Job, Links
+from alertbot.notifiers.base import Job
 
 Block = dict[str, Any]
 
@@ -52,8 +52,8 @@ _TOLD: Final = frozenset(
         Reason.NEW_EPISODE, Reason.ALERT_RESOLVED, Reason.CUT_OFF, Reason.INHIBITED, Reason.MUTED,
         Reason.RELEASED, Reason.CLEARED_WHILE_HELD, Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON,
         Reason.NOTE_ADDED, Reason.SEVERITY_RAISED, Reason.REFIRED, Reason.STILL_FIRING, Reason.HOLD_ENDED,
-        Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.SILENCED, Reason.SILENCE_ENDS_SOON, Reason.SILENCE_ENDED,
-        Reason.UNSILENCED, Reason.FOUND_THERE, Reason.GONE_THERE,
+        Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ASSIGNED, Reason.SILENCED, Reason.SILENCE_ENDS_SOON,
+        Reason.SILENCE_ENDED, Reason.UNSILENCED, Reason.FOUND_THERE, Reason.GONE_THERE,
     }
 )  # fmt: skip
 #: The mentions that a configuration may ask for.
@@ -86,6 +86,7 @@ class Line:
     by: str
     until: datetime | None
     note: str
+    to: str = ""
 
 
 def units(text: str) -> int:
@@ -139,22 +140,49 @@ def size(blocks: Sequence[Block]) -> int:
     return len(json.dumps(blocks, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
-def actions(job: Job) -> list[Block]:
-    """The buttons: none yet. They come with what answers them; one that nobody answers is worse than none."""
-    return []
+#: The buttons, in their order: the word on each, and the statuses in which it is of use. The `action_id`s are the
+#: contract's, and a button's value is the incident's id.
+BUTTONS: Final[Mapping[str, tuple[str, frozenset[IncidentStatus]]]] = {
+    "acknowledge": ("Acknowledge", frozenset({IncidentStatus.OPEN})),
+    "resolve": ("Resolve", frozenset({IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED})),
+    "silence": ("Silence", frozenset({IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED})),
+    "escalate": ("Escalate", frozenset({IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED})),
+    "why": ("Why?", frozenset(IncidentStatus)),
+    "runbook": ("Runbook", frozenset(IncidentStatus) - {IncidentStatus.RESOLVED}),
+    "note": ("Note", frozenset(IncidentStatus)),
+}
+#: How the block of buttons is called: with the revision that it was made for, so that a late press can be told.
+ACTS: Final = "acts."
+
+
+def actions(job: Job, offered: Collection[str]) -> list[Block]:
+    """The buttons of those offered that the incident's state has a use for. A storm's board has none."""
+    incident = job.incident
+    if job.storm is not None:
+        return []
+    buttons: list[Block] = []
+    for act, (word, useful) in BUTTONS.items():
+        if act in offered and incident.status in useful:
+            text = {"type": "plain_text", "text": word}
+            buttons.append({"type": "button", "action_id": act, "value": incident.id, "text": text})
+            if act == "acknowledge":
+                buttons[-1]["style"] = "primary"
+    return [{"type": "actions", "block_id": f"{ACTS}{incident.revision}", "elements": buttons}] if buttons else []
 
 
 class Renderer:
     """Makes messages of jobs. `mentions` are the operator's: Slack's own forms, `<@U…>` or `<!subteam^S…>`.
 
+    `buttons` are the acts that cards offer; without any there is none: one that nobody answers is worse than none.
     Raises ValueError for a mention of any other form.
     """
 
-    def __init__(self, mentions: Sequence[str] = ()) -> None:
+    def __init__(self, mentions: Sequence[str] = (), buttons: Collection[str] = ()) -> None:
         for mention in mentions:
             if not MENTION.fullmatch(mention):
                 raise ValueError(f"not a mention that Slack knows: {mention!r}; write <@U…> or <!subteam^S…>")
         self._mentions = " ".join(mentions)
+        self._buttons = frozenset(buttons)
         self._env = render.environment("slack")
 
     def _say(self, name: str, values: Mapping[str, Any]) -> str:
@@ -176,10 +204,14 @@ class Renderer:
         common = _common(job)
         if common:
             start.append(_section(mrkdwn(_labels(common, COMMON_LABELS))))
-        links = _links(values["links"])
+        links = _links(values["ways"])
         if links:
             start.append(_section(mrkdwn(links)))
-        end = [*actions(job), _context(plain(self._say("_footer.j2", values), CONTEXT))]
+        if values["runbook"] is not None:
+            start.append(_section(plain(self._say("_runbook.j2", values))))
+        if values["known"]:
+            start.append(_context(plain("\n".join(values["known"]), CONTEXT)))
+        end = [*actions(job, self._buttons), _context(plain(self._say("_footer.j2", values), CONTEXT))]
         shown = [self._alert(job, alert, common, alone=len(job.alerts) == 1) for alert in top]
         total = 0 if job.storm is not None else _total(job)
         while True:
@@ -273,20 +305,17 @@ def _link(url: str, label: str) -> str:
     return f"<{escape(url)}|{label}>"
 
 
-def _links(links: Links) -> str:
-    """The ways on, the runbook first. An address too long for a message is on the incident's page."""
-    named = (
-        ("Runbook", links.runbook), ("Graph", links.graph), ("Dashboard", links.dashboard),
-        ("Silence", links.silence), ("Incident", links.incident),
-    )  # fmt: skip
-    found = [_link(url, label) for label, url in named if url]
+def _links(ways: Sequence[tuple[str, str]]) -> str:
+    """The ways on, the incident's page last and always. An address too long for a message is on that page."""
+    found = [(name, _link(url, escape(name))) for name, url in ways]
+    page = next((link for name, link in found if name == "Incident" and units(link) <= LINKS), "")
     kept: list[str] = []
-    room = LINKS - units(found[-1]) if found else 0
-    for link in found[:-1]:
-        if units(link) <= min(room - 3, LINK):
+    room = LINKS - units(page)
+    for name, link in found:
+        if name != "Incident" and units(link) <= min(room - 3, LINK):
             kept.append(link)
             room -= units(link) + 3
-    return " · ".join([*kept, *(found[-1:] if not found or units(found[-1]) <= LINKS else [])])
+    return " · ".join(filter(None, [*kept, page]))
 
 
 def _labels(labels: Mapping[str, str], most: int) -> str:
@@ -360,6 +389,7 @@ def _line(entry: Entry, job: Job, alerts: Mapping[str, Alert]) -> Line:
         by=render.cut(render.one_line(entry.by), 100),
         until=entry.until,
         note=render.cut(render.one_line(entry.details.get("note") or entry.details.get("comment") or ""), 2 * LINE),
+        to=render.cut(render.one_line(entry.details.get("to", "")), 100),
     )
 
 

@@ -12,11 +12,14 @@ import msgspec
 from alertbot.domain.durations import DurationError, parse_duration
 from alertbot.domain.events import (
     Acknowledged,
+    ActRefused,
+    Assigned,
     Event,
     KeptFailing,
     NoteAdded,
     Parsed,
     ReceiverTested,
+    ReleaseChecked,
     ResolvedByPerson,
     Silenced,
     Unreadable,
@@ -53,12 +56,21 @@ class NoteBody(msgspec.Struct):
     via: str = "api"
 
 
+class AssignBody(msgspec.Struct):
+    """Somebody gives an incident to somebody."""
+
+    incident: _Text
+    to: _Text
+    by: _Text
+    via: str = "api"
+
+
 class SilenceBody(msgspec.Struct):
     """Somebody wants to hear no more of an incident: for a `duration` as Alertmanager writes it, or until resolved."""
 
     incident: _Text
     by: _Text
-    duration: str = ""
+    duration: str | None = None
     comment: str = ""
     via: str = "api"
 
@@ -68,6 +80,15 @@ class UnsilenceBody(msgspec.Struct):
 
     incident: _Text
     by: _Text
+    via: str = "api"
+
+
+class RefusedBody(msgspec.Struct):
+    """Somebody wanted to do what they may not."""
+
+    incident: _Text
+    by: _Text
+    act: _Text
     via: str = "api"
 
 
@@ -84,6 +105,13 @@ class KeptFailingBody(msgspec.Struct):
 
     incident: _Text
     receiver: _Text
+
+
+class ReleaseBody(msgspec.Struct):
+    """What Alertmanager said of the alerts that a window held."""
+
+    window: _Text
+    gone: list[str] = []
 
 
 def acknowledge(body: bytes, at: datetime) -> Parsed:
@@ -105,6 +133,18 @@ def note(body: bytes, at: datetime) -> Parsed:
     """`{"incident", "by", "text", "via"}`; raises `Unreadable`."""
     b = _read(NoteBody, body)
     return _one(NoteAdded(incident=b.incident, by=b.by, text=b.text, via=b.via))
+
+
+def assign(body: bytes, at: datetime) -> Parsed:
+    """`{"incident", "to", "by", "via"}`; raises `Unreadable`."""
+    b = _read(AssignBody, body)
+    return _one(Assigned(incident=b.incident, to=b.to, by=b.by, via=b.via))
+
+
+def refused(body: bytes, at: datetime) -> Parsed:
+    """`{"incident", "by", "act", "via"}`; raises `Unreadable`."""
+    b = _read(RefusedBody, body)
+    return _one(ActRefused(incident=b.incident, by=b.by, act=b.act, via=b.via))
 
 
 def silence(body: bytes, at: datetime) -> Parsed:
@@ -135,6 +175,12 @@ def kept_failing(body: bytes, at: datetime) -> Parsed:
     """`{"incident", "receiver"}`, from our own outbox; raises `Unreadable`."""
     b = _read(KeptFailingBody, body)
     return _one(KeptFailing(incident=b.incident, receiver=b.receiver))
+
+
+def release(body: bytes, at: datetime) -> Parsed:
+    """`{"window", "gone": [fingerprint, …]}`, from our own question to Alertmanager; raises `Unreadable`."""
+    b = _read(ReleaseBody, body)
+    return _one(ReleaseChecked(window=b.window, gone=tuple(b.gone)))
 
 
 def tick(body: bytes, at: datetime) -> Parsed:

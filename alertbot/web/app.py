@@ -15,6 +15,7 @@ from alertbot.web.operate import Operate
 from alertbot.web.pages import Pages
 from alertbot.web.ports import Bot
 from alertbot.web.routes import Access, Endpoint, add_routes
+from alertbot.web.slack import Slack
 
 
 def make_runner(bot: Bot) -> web.AppRunner:
@@ -27,6 +28,10 @@ def make_app(bot: Bot) -> web.Application:
     # aiohttp's own limit is not used: every handler reads its body through `read_body`.
     app = web.Application(middlewares=[middleware(bot)])
     add_routes(app, bot, endpoints(bot))
+    # Slack's alone, in Slack's own words: they are no part of what the API's description promises.
+    slack = Slack(bot)
+    app.router.add_post("/slack/commands", slack.commands)
+    app.router.add_post("/slack/interactions", slack.interactions)
     return app
 
 
@@ -106,6 +111,7 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
             "GET", "/incidents/{id}", pages.incident, Access.PAGE,
             "The page: one incident's story", "text/html",
         ),
+        Endpoint("GET", "/runbooks/{name}", pages.runbook, Access.PAGE, "The page: one runbook", "text/html"),
     )  # fmt: skip
 
     async def described(request: web.Request) -> web.Response:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from alertbot.commands.desk import Desk
+from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed
+from alertbot.domain.model import Alert, Incident
 from alertbot.domain.policy import Severity
+from alertbot.enrich.runbooks import Runbook
 from alertbot.store.base import Store
 from alertbot.telemetry import Metrics
 
@@ -55,6 +60,7 @@ class View:
     external_url: str
     webhook_tokens: tuple[str, ...] = ()
     api_tokens: tuple[str, ...] = ()
+    slack_signing_secret: str = field(default="", repr=False)
     max_body: int = 32 * 1024 * 1024
     receivers: tuple[str, ...] = ()
     dry: tuple[DryDestination, ...] = ()
@@ -79,18 +85,41 @@ class Bot(Protocol):
     def severities(self) -> Sequence[Severity]:
         """The configured levels, the most urgent first."""
 
+    @property
+    def desk(self) -> Desk:
+        """Where what people do in Slack is answered."""
+
     def clock(self) -> datetime:
         """Now, in UTC."""
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
 
-    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        """The address of the runbook of an incident with these alerts."""
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        """A runbook by its name in the folder."""
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        """All that is known of an incident beside its own record; a few seconds at most."""
+
+    async def accept(
+        self,
+        source: str,
+        body: bytes,
+        parsed: Parsed,
+        trace_id: str,
+        wait: bool = False,
+        decided: asyncio.Future[None] | None = None,
+    ) -> int:
         """Takes one raw event; it is durable when this returns its seq. Parts set aside are parked.
 
         It counts the event in `metrics.events_received`; the door counts the alerts.
 
-        With `wait`, returns after the event was decided. Raises `StoreUnavailable`, and then nothing was
+        With `wait`, returns after the event was decided; `decided` is done then, for who does not wait.
+
+        Raises `StoreUnavailable`, and then nothing was
         taken.
         """
 
