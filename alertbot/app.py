@@ -32,6 +32,7 @@ from alertbot.config.secrets import plain, secrets_of
 from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
+from alertbot.domain.matchers import Matcher
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident, IncidentStatus
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
@@ -47,6 +48,8 @@ from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
+from alertbot.reconcile import Reconciler
+from alertbot.reconcile import Settings as LookSettings
 from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
@@ -111,6 +114,9 @@ class App:
         self.remote_keys = RemoteKeys(self.store)
         self.alertmanager: Alertmanager | None = None
         """The one in the config, once started; None where there is none."""
+        self.reconciler = Reconciler(
+            self.store, self.time, lambda: self.alertmanager, self._look_settings, self._found, self._looked
+        )
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -144,6 +150,8 @@ class App:
             await self._expect_heartbeats(started=True)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
+            await self.reconciler.start()
+            stack.push_async_callback(self.reconciler.stop)
             self.desk.session = self._session
             self.desk.take(self._setup(self.config))
             stack.push_async_callback(self.desk.close)
@@ -277,6 +285,9 @@ class App:
     ) -> int:
         """See `alertbot.web.ports.Bot`."""
         raw = RawEvent(self.time.now(), source, body, trace_id)
+        if source in ("silence", "unsilence"):
+            decided = decided or asyncio.get_running_loop().create_future()
+            decided.add_done_callback(lambda _: self.reconciler.wake())
         try:
             seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         except StoreUnavailable as e:
@@ -340,6 +351,7 @@ class App:
         await self._adopt_if_changed(config.policy)
         await self._expect_heartbeats()
         self.outbox.wake()
+        self.reconciler.wake()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
         log.info("the config was reloaded", extra={"notes": notes})
@@ -402,6 +414,22 @@ class App:
             password = settings.alertmanager_password.get_secret_value()
             headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
         return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
+
+    def _look_settings(self) -> LookSettings:
+        settings = self.config.settings.global_
+        receiver = settings.alertmanager_receiver
+        return LookSettings(
+            every=settings.reconcile_every,
+            external_urls=frozenset((*settings.alertmanager_url, *settings.alertmanager_external_url)),
+            receiver=None if receiver is None else Matcher("receiver", "=~", receiver),
+            page=self.view.external_url,
+        )
+
+    async def _found(self, source: str, body: bytes) -> None:
+        await self.accept(source, body, SOURCES[source](body, self.time.now()), "", wait=True)
+
+    def _looked(self, answered: bool) -> None:
+        self.metrics.alertmanager_up.set(answered)
 
     async def _enrichment(self, config: Config) -> Parts:
         """What is shown with an incident. The runbooks are read here, off the loop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import secrets
 import sys
@@ -218,6 +219,12 @@ class Metrics:
             ["integration"],
             registry=r,
         )
+        self.alertmanager_up = Gauge(
+            "alertbot_alertmanager_up",
+            "1 while a member of global.alertmanager_url answers; NaN where there is none.",
+            registry=r,
+        )
+        self.alertmanager_up.set(math.nan)
         self.store_up = Gauge("alertbot_store_up", "1 while the store answers.", registry=r)
         self.config_last_reload_successful = Gauge(
             "alertbot_config_last_reload_successful",

@@ -53,7 +53,8 @@ _TOLD: Final = frozenset(
         Reason.RELEASED, Reason.CLEARED_WHILE_HELD, Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON,
         Reason.NOTE_ADDED, Reason.SEVERITY_RAISED, Reason.REFIRED, Reason.STILL_FIRING, Reason.HOLD_ENDED,
         Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ASSIGNED, Reason.ESCALATED, Reason.ACK_OVERDUE,
-        Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY,
+        Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY, Reason.SILENCED, Reason.SILENCE_ENDS_SOON,
+        Reason.SILENCE_ENDED, Reason.UNSILENCED, Reason.FOUND_THERE, Reason.GONE_THERE,
     }
 )  # fmt: skip
 #: The mentions that a configuration may ask for.
@@ -403,7 +404,7 @@ def _line(entry: Entry, job: Job, alerts: Mapping[str, Alert]) -> Line:
         what=_what(entry, job, alerts) if entry.identity or entry.labels else "",
         by=render.cut(render.one_line(entry.by), 100),
         until=entry.until,
-        note=render.cut(render.one_line(entry.details.get("note", "")), 2 * LINE),
+        note=render.cut(render.one_line(entry.details.get("note") or entry.details.get("comment") or ""), 2 * LINE),
         change=render.cut(render.one_line(entry.details.get("what", "")), 300),
         receiver=render.cut(render.one_line(entry.details.get("receiver", "")), 100),
         to=render.cut(render.one_line(entry.details.get("to", "")), 100),

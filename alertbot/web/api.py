@@ -106,6 +106,15 @@ class Api:
         body = await _body(request, shapes.NewNote)
         return await self._act(request, "note", {"by": body.by, "text": body.text})
 
+    async def silence(self, request: web.Request) -> web.Response:
+        """Silences the alerts that fire."""
+        body = await _body(request, shapes.NewSilence)
+        return await self._act(request, "silence", body.model_dump())
+
+    async def unsilence(self, request: web.Request) -> web.Response:
+        """Ends the silence that was made through alertbot."""
+        return await self._act(request, "unsilence", {"by": "api"})
+
     async def explain(self, request: web.Request) -> web.Response:
         """Why: every decision about the alerts that have these labels."""
         labels: dict[str, str] = {}

@@ -105,6 +105,15 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
             "Write something down", shapes.Incident, body=shapes.NewNote,
         ),
         Endpoint(
+            "POST", f"{incident}/silence", it.silence, Access.API,
+            "Silence the alerts that fire, in Alertmanager too where it can be reached",
+            shapes.Incident, body=shapes.NewSilence,
+        ),
+        Endpoint(
+            "DELETE", f"{incident}/silence", it.unsilence, Access.API,
+            "End the silence that was made through alertbot", shapes.Incident,
+        ),
+        Endpoint(
             "GET", "/api/v1/explain", it.explain, Access.API,
             "Why the alerts with these labels were sent, held, or not sent",
             shapes.Explanations, query=api.EXPLAIN_QUERY,
