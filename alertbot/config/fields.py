@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
 
+from alertbot.config.patterns import Pattern, query_pattern, url_pattern
 from alertbot.domain.durations import DurationError, parse_duration
 from alertbot.domain.intervals import IntervalError, TimeInterval, parse_interval
 from alertbot.domain.matchers import Matcher, MatcherError, parse_matchers
@@ -200,6 +201,18 @@ def _name(value: str) -> str:
     return value
 
 
+def _url_pattern(value: object) -> Pattern:
+    if not isinstance(value, str):
+        raise ValueError("expected an address, such as https://logs.example.org/?q={{ labels.service }}")
+    return url_pattern(value)
+
+
+def _query_pattern(value: object) -> Pattern:
+    if not isinstance(value, str):
+        raise ValueError("expected a query of PromQL")
+    return query_pattern(value)
+
+
 def _no_empty_secret(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
@@ -225,6 +238,8 @@ PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidat
 Size = Annotated[int, BeforeValidator(_size)]
 #: One line of a `matchers` list. Alertmanager takes several matchers in one line too.
 MatcherLine = Annotated[tuple[Matcher, ...], PlainValidator(_matchers)]
+UrlPattern = Annotated[Pattern, PlainValidator(_url_pattern)]
+QueryPattern = Annotated[Pattern, PlainValidator(_query_pattern)]
 Interval = Annotated[TimeInterval, PlainValidator(_interval)]
 Name = Annotated[str, AfterValidator(_name)]
 LabelValue = Annotated[str, BeforeValidator(_label_value)]

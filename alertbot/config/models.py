@@ -8,6 +8,7 @@ where the places are known.
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -30,11 +31,13 @@ from alertbot.config.fields import (
     Password,
     PhoneNumber,
     PositiveDuration,
+    QueryPattern,
     Regex,
     Secret,
     SecretItem,
     SecretUrl,
     Size,
+    UrlPattern,
 )
 
 #: "10,000 alerts in one group are one body of 9.3 MB", measured on Alertmanager 0.25.
@@ -129,7 +132,8 @@ class Global(Section):
     alertmanager_receiver: Regex | None = None
     """Which of its receivers have our webhook; not given: those by which alerts came."""
     reconcile_every: PositiveDuration = timedelta(minutes=1)
-    prometheus_url: BaseUrl = "http://localhost:9090/"
+    prometheus_url: BaseUrl | None = None
+    """Not given: no graphs and no error budgets."""
     heartbeat_url: SecretUrl = None
     limits: Limits = Limits()
 
@@ -162,6 +166,8 @@ class SeverityModel(Section):
     name: Name
     aliases: tuple[Name, ...] = ()
     ack_within: PositiveDuration | None = None
+    remind_acknowledged: Bool = False
+    """Whoever acknowledged is reminded after `ack_within`, if it is not resolved by then."""
 
 
 def default_severities() -> tuple[SeverityModel, ...]:
@@ -282,11 +288,18 @@ class EscalationStep(Section):
     receiver: str
 
 
+def _in_order(steps: tuple[EscalationStep, ...]) -> tuple[EscalationStep, ...]:
+    if any(a.after >= b.after for a, b in pairwise(steps)):
+        raise ValueError("the steps go in the order of their times, each later than the one before")
+    return steps
+
+
 class EscalationPolicy(Section):
-    """Steps, in the order of their times."""
+    """Steps, in the order of their times; after the last they start again, `repeat` times."""
 
     name: Name
-    steps: Annotated[tuple[EscalationStep, ...], NonEmpty]
+    steps: Annotated[tuple[EscalationStep, ...], NonEmpty, AfterValidator(_in_order)]
+    repeat: int = Field(0, ge=0, le=100)
 
 
 class InhibitRuleModel(Section):
@@ -351,15 +364,24 @@ class Heartbeat(Section):
     matchers: Annotated[tuple[MatcherLine, ...], NonEmpty]
     every: PositiveDuration
     receiver: str
+    grace: Duration = timedelta(minutes=1)
+    severity: str | None = None
+    """Not given: the most urgent one."""
 
 
 class Slo(Section):
-    """An objective, whose error budget an incident is shown with."""
+    """An objective, in percent, whose error budget an incident is shown with.
+
+    `query` answers the share of the budget that is left (1: all of it); or `good` and `total` count events over
+    `window`. They know `labels` and `window`.
+    """
 
     name: Name
     objective: float = Field(gt=0, lt=100)
     window: PositiveDuration = timedelta(days=30)
-    query: str | None = None
+    query: QueryPattern | None = None
+    good: QueryPattern | None = None
+    total: QueryPattern | None = None
     matchers: tuple[MatcherLine, ...] = ()
 
 
@@ -367,6 +389,13 @@ class SlackModel(Section):
     """Who may act on an incident from Slack: whoever the channel lets press, or these people and user groups."""
 
     may_act: Literal["anyone"] | Annotated[tuple[Actor, ...], NonEmpty] = "anyone"
+
+
+class LinkModel(Section):
+    """A way on from an incident, made of an alert's labels; not shown for an alert that lacks one of them."""
+
+    name: Name
+    url: UrlPattern
 
 
 class TimeIntervalModel(Section):
@@ -403,6 +432,7 @@ class Settings(Section):
     slack: SlackModel = SlackModel()
     heartbeats: tuple[Heartbeat, ...] = ()
     slos: tuple[Slo, ...] = ()
+    links: tuple[LinkModel, ...] = ()
     time_intervals: tuple[TimeIntervalModel, ...] = ()
     mute_time_intervals: tuple[TimeIntervalModel, ...] = ()
     """The older name of time_intervals; Alertmanager still takes it."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.model import Action, Alert, Delivery, Entry, Incident
 from alertbot.domain.reasons import Reason
 from alertbot.domain.storm import Storm
@@ -57,6 +58,8 @@ class Job:
     """What `incident` stands for, where it is a storm."""
     told: Told | None = None
     """What `incident` stands for, where it is a deploy's or maintenance's window."""
+    enrichment: Enrichment = field(default_factory=Enrichment)
+    """What else was known when the attempt began."""
 
     @property
     def urgency(self) -> int:

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from alertbot.domain.budgets import Budget
 from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, DeliveryStatus, Entry, Incident, Level, Want
 from alertbot.domain.windows import Window
@@ -320,6 +321,11 @@ class Store(Protocol):
         limit: int = 100,
     ) -> Page:
         """Newest first; `since` compares `created_at`. ValueError for a cursor that is none of ours."""
+
+    async def past(self, key: str, since: datetime, limit: int = 100) -> Past:
+        """The incidents of a group (`Incident.key`) that were created since then, newest first, and the latest note on
+        one of these.
+        """
 
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         """An incident's alerts: firing ones first, then by start, newest first."""

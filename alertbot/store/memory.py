@@ -18,8 +18,10 @@ from typing import Generic, TypeVar
 from alertbot.domain import budgets as budget_rules
 from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Entry, Incident, IncidentStatus, Want
+from alertbot.domain.reasons import Reason
 from alertbot.domain.windows import Window
 from alertbot.store import codec
 from alertbot.store.base import (
@@ -369,6 +371,12 @@ class MemoryStore:
         found.sort(key=lambda incident: (incident.created_at, incident.id), reverse=True)
         more = len(found) > limit
         return Page(found[:limit], codec.incident_cursor(found[limit - 1]) if more else None)
+
+    async def past(self, key: str, since: datetime, limit: int = 100) -> Past:
+        found = [i for name in reversed(self._newest.get(key, ())) if (i := self._incidents[name]).created_at >= since]
+        seqs = sorted((seq for i in found[:limit] for seq in self._entries_of.get(i.id, ())), reverse=True)
+        notes = (self._entries[seq] for seq in seqs if self._entries[seq].reason is Reason.NOTE_ADDED)
+        return Past(found[:limit], next(notes, None))
 
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         found = sorted(self._by_incident.get(incident_id, {}).values(), key=lambda a: a.identity)

@@ -22,8 +22,10 @@ import msgspec
 
 from alertbot.domain.budgets import Budget
 from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Incident
+from alertbot.domain.reasons import Reason
 from alertbot.domain.windows import Window
 from alertbot.store import codec, sqlite_budgets
 from alertbot.store.base import (
@@ -331,6 +333,22 @@ class SqliteStore:
         found = await self._look(lambda c: docs(c, codec.incidents, sql, (*filled, limit + 1)))
         more = len(found) > limit
         return Page(found[:limit], codec.incident_cursor(found[limit - 1]) if more else None)
+
+    async def past(self, key: str, since: datetime, limit: int = 100) -> Past:
+        of_group = "SELECT {} FROM incidents WHERE key = ? AND created_at >= ? ORDER BY seq DESC LIMIT ?"
+        latest = (
+            f"SELECT e.doc FROM ({of_group.format('id')}) AS i CROSS JOIN entries AS e INDEXED BY entries_incident"
+            " ON e.incident = i.id AND e.incident <> '' WHERE json_extract(e.doc, '$.reason') = ?"
+            " ORDER BY e.seq DESC LIMIT 1"
+        )
+        params = (codec.key(key), codec.us(since), limit)
+
+        def read(c: sqlite3.Connection) -> Past:
+            note = first(c, latest, (*params, Reason.NOTE_ADDED.value))
+            incidents = docs(c, codec.incidents, of_group.format("doc"), params)
+            return Past(incidents, None if note is None else codec.entry.decode(note))
+
+        return await self._look(read)
 
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         sql = "SELECT doc FROM alerts WHERE incident = ? ORDER BY firing DESC, starts_at DESC, identity LIMIT ?"

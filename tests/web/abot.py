@@ -11,11 +11,16 @@ from typing import Any
 
 from alertbot.clock import MovableClock
 from alertbot.commands.desk import Desk, Setup
+from alertbot.domain.deploys import Suspect
+from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed, RawEvent
+from alertbot.domain.model import Alert, Incident
 from alertbot.domain.policy import Destination, Policy, Receiver, Severity
 from alertbot.domain.routing import Route
 from alertbot.engine import Engine
-from alertbot.enrich.runbooks import Runbooks
+from alertbot.enrich.deploys import suspects_of
+from alertbot.enrich.enricher import Enricher, Parts
+from alertbot.enrich.runbooks import Runbook, Runbooks
 from alertbot.sources import SOURCES
 from alertbot.store.base import StoreUnavailable
 from alertbot.store.memory import MemoryStore
@@ -78,6 +83,7 @@ class ABot:
     problems: list[str] = field(default_factory=list)
     silent: list[BrokenDestination] = field(default_factory=list)
     severities: Sequence[Severity] = SEVERITIES
+    policy = POLICY
     taken: list[RawEvent] = field(default_factory=list)
     woken: int = 0
     breaks: bool = False
@@ -86,11 +92,28 @@ class ABot:
         self.store = FailingStore()
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
+        self.enricher = Enricher(Parts(external_url=self.view.external_url), self.moved, _nobody)
         self.desk = Desk(self, Setup(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
         self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
 
+    async def remote_key(self, remote: str, said: str) -> str:
+        return said
+
     def clock(self) -> datetime:
         return self.moved.now()
+
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        found = self.enricher.runbook(alerts)
+        return found.url if found else None
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
+
+    async def suspects(self, alerts: Sequence[Alert]) -> Sequence[Suspect]:
+        return await suspects_of(self.store, POLICY.deploys, alerts)
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        return await self.enricher.found(incident, alerts)
 
     async def accept(
         self,
@@ -130,6 +153,10 @@ class ABot:
     def sample(self, name: str, **labels: str) -> float:
         """A metric's value; 0 where it has none yet."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+async def _nobody(incident: str) -> None:
+    """Nobody shows an incident here."""
 
 
 def alert(alertname: str = "HighLatency", severity: str = "critical", **fields: Any) -> dict[str, Any]:
