@@ -185,23 +185,29 @@ class Outbox:
             self._claiming = False
 
     async def _claim_due(self, now: datetime) -> int:
-        started = 0
-        for lane in await self.store.lanes(now):
-            busy = self._working.setdefault(lane, set())
-            room = AT_ONCE.get(lane.partition(":")[0], 1) - len(busy)
-            if room <= 0 or self._closed.get(lane, now) > now:
-                continue
-            self._closed.pop(lane, None)
-            if self.storms is not None:
-                await self.storms.sweep(lane, now)
-            if lane in self.broken:
-                if not busy:
-                    claimed = await self.store.claim(lane, now, secrets.token_hex(8), LEASE, AT_A_PROBE)
-                    started += self._begin(busy, self._probe(lane, claimed)) if claimed else 0
-                continue
-            for delivery in await self.store.claim(lane, now, secrets.token_hex(8), LEASE, room):
-                started += self._begin(busy, self._work(delivery))
-        return started
+        """All lanes at once: none waits for what another one has to read."""
+        lanes = await self.store.lanes(now)
+        started = await asyncio.gather(*(self._claim_lane(lane, now) for lane in lanes), return_exceptions=True)
+        for outcome in started:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return sum(n for n in started if isinstance(n, int))
+
+    async def _claim_lane(self, lane: str, now: datetime) -> int:
+        busy = self._working.setdefault(lane, set())
+        room = AT_ONCE.get(lane.partition(":")[0], 1) - len(busy)
+        if room <= 0 or self._closed.get(lane, now) > now:
+            return 0
+        self._closed.pop(lane, None)
+        if self.storms is not None:
+            await self.storms.sweep(lane, now)
+        if lane in self.broken:
+            if busy:
+                return 0
+            claimed = await self.store.claim(lane, now, secrets.token_hex(8), LEASE, AT_A_PROBE)
+            return self._begin(busy, self._probe(lane, claimed)) if claimed else 0
+        claimed = await self.store.claim(lane, now, secrets.token_hex(8), LEASE, room)
+        return sum(self._begin(busy, self._work(delivery)) for delivery in claimed)
 
     def _begin(self, busy: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> int:
         task = asyncio.create_task(work)
@@ -333,10 +339,13 @@ class Outbox:
         return delivery.want.kind == "remind" and incident.status is not delivery.want.level.status
 
     async def _job(self, delivery: Delivery, action: Action, incident: Incident, told: Told | None) -> Job:
-        alerts = await self.store.members(incident.id, ALERTS_SHOWN)
         told_until = delivery.remote.get(TOLD_UNTIL)
         since = datetime.fromisoformat(told_until) if told_until else None
-        page = await self.store.entries(incident=incident.id, since=since, limit=200)
+        alerts, page, card = await asyncio.gather(
+            self.store.members(incident.id, ALERTS_SHOWN),
+            self.store.entries(incident=incident.id, since=since, limit=200),
+            self._card(delivery.want),
+        )
         more, links = Enrichment(), Links(incident=self.page)
         if told is None:
             known = more if self.enricher is None else self.enricher.known(incident, alerts)
@@ -353,7 +362,7 @@ class Outbox:
             links=links,
             severities=[s.name for s in self.policy.severities],
             now=self.clock.now(),
-            card=await self._card(delivery.want),
+            card=card,
             told=told,
             enrichment=more,
         )
