@@ -64,7 +64,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class Terms:
     """What the desk needs of the config. A reload replaces it. `may_act` is None where everybody may."""
 
     external_url: str
@@ -109,29 +109,32 @@ class Desk:
     def __init__(
         self,
         bot: Bot,
-        setup: Setup,
+        terms: Terms,
         session: aiohttp.ClientSession | None = None,
         patience: Patience | None = None,
         most: int = 200,
     ) -> None:
         self._bot = bot
         self._patience = patience or Patience()
-        self._most = most
+        self.most = most
         self._tasks: set[asyncio.Task[Any]] = set()
         self._once = Once(bot.clock, timedelta(hours=1))
+        self.terms = terms
         self.session = session
-        self.take(setup)
+        self.take(terms)
 
-    def take(self, setup: Setup) -> None:
+    def take(self, terms: Terms) -> None:
         """A config: at the start, and at each reload."""
-        self._setup = setup
-        self.people = People(setup.api, self._bot.clock)
+        if terms is not self.terms:
+            self._release()
+        self.terms = terms
+        self.people = People(terms.api, self._bot.clock)
         self._look = Look(
             self._bot.store,
-            external_url=setup.external_url,
-            severities=setup.severities,
-            runbooks=setup.runbooks,
-            rota=setup.rota,
+            external_url=terms.external_url,
+            severities=terms.severities,
+            runbooks=terms.runbooks,
+            rota=terms.rota,
             person=self.people.person,
             acts=frozenset(SOURCES),
         )
@@ -142,6 +145,11 @@ class Desk:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._release()
+
+    def _release(self) -> None:
+        if self.terms.rota is not None:
+            self.terms.rota.close()
 
     async def idle(self) -> None:
         """Returns when nothing is being answered."""
@@ -152,7 +160,7 @@ class Desk:
 
     async def command(self, typed: SlashCommand, trace_id: str) -> dict[str, Any]:
         """The answer to a slash command, as Slack takes it: at once, or that it follows."""
-        if len(self._tasks) >= self._most:
+        if len(self._tasks) >= self.most:
             return say("alertbot has too much to do at the moment. Try again in a minute.").message()
         task = asyncio.create_task(self._answer(typed, trace_id))
         self._keep(task)
@@ -168,9 +176,9 @@ class Desk:
     async def _answer(self, typed: SlashCommand, trace_id: str) -> Answer:
         """Runs a command. Whatever fails is an answer too."""
         name = typed.command.strip("/ ").lower()
-        command = self._setup.commands.get(name)
+        command = self.terms.commands.get(name)
         if command is None:
-            known = ", ".join(f"/{c}" for c in self._setup.commands)
+            known = ", ".join(f"/{c}" for c in self.terms.commands)
             return say(f"alertbot has no command /{words.bare(name)[:50]}. It has {known}.")
         text = words.tidy(typed.text)
         if words.bare(text).lower() == "help":
@@ -179,8 +187,14 @@ class Desk:
         asked = Asked(text, who, typed.channel_id, typed.channel_name, self._bot.clock())
         try:
             found = await command.run(asked, self._look)
-            return await self._do_and_say(found, who, trace_id) if isinstance(found, Act) else found
+            if not isinstance(found, Act):
+                return found
+            # Slack sends a command again over a new socket where it did not hear us.
+            if typed.trigger_id and not self._once.first(typed.trigger_id):
+                return say("That is done already.")
+            return await self._do_and_say(found, who, trace_id)
         except StoreError:
+            self._once.forget(typed.trigger_id)
             return say(NOT_STORED)
         except Exception:  # a defect of ours: whoever asked must hear that nothing will come
             log.exception("a command failed", extra={"command": name, "trace_id": trace_id})
@@ -199,7 +213,7 @@ class Desk:
 
     async def interaction(self, said: Press | Submission, trace_id: str) -> dict[str, Any] | None:
         """What Slack is answered: mostly nothing, which is well. Raises `NotTakenError`."""
-        if len(self._tasks) >= self._most:
+        if len(self._tasks) >= self.most:
             raise NotTakenError
         if isinstance(said, Submission):
             return await self._submitted(said, trace_id)
@@ -291,10 +305,10 @@ class Desk:
             return say(refusal)
         kept = json.dumps({"incident": incident.id, "channel": press.channel})
         make = views.note_dialog if press.act == "note" else views.silence_dialog
-        if self._setup.api is None:
+        if self.terms.api is None:
             return say("There is no slack_bot_token: alertbot cannot open dialogs.")
         view = {"trigger_id": press.trigger_id, "view": make(incident, kept)}
-        await self._setup.api.call("views.open", view, seconds=self._patience.stored)
+        await self.terms.api.call("views.open", view, seconds=self._patience.stored)
         return None
 
     async def _submitted(self, sent: Submission, trace_id: str) -> dict[str, Any] | None:
@@ -302,7 +316,7 @@ class Desk:
         if sent.dialog not in DIALOGS or sent.dialog not in SOURCES:
             return None
         kept = json.loads(sent.kept)
-        more: dict[str, str | None]
+        more: dict[str, str]
         if sent.dialog == "note":
             field, more = "text", {"text": sent.given.get("text", "").strip()}
             if not more["text"]:
@@ -343,12 +357,12 @@ class Desk:
             found = outcome(act, await self._bot.store.incident(act.incident), who, at, self._bot.clock())
         except StoreError:
             return
-        if found.done or self._setup.api is None or not channel:
+        if found.done or self.terms.api is None or not channel:
             return
         answer = say(found.text)
         message = {"channel": channel, "user": who.id, "text": answer.text, "blocks": list(answer.blocks)}
         try:
-            await self._setup.api.call("chat.postEphemeral", message, seconds=10.0)
+            await self.terms.api.call("chat.postEphemeral", message, seconds=10.0)
         except (RefusedError, LostError) as e:
             log.warning("somebody could not be told that they came too late: %s", e)
 
@@ -369,7 +383,7 @@ class Desk:
     async def _refusal(self, act: Act, who: Person, trace_id: str) -> str:
         """Why somebody may not act, recorded; empty where they may."""
         try:
-            if await self.people.may_act(who, self._setup.may_act):
+            if await self.people.may_act(who, self.terms.may_act):
                 return ""
             refusal = "You are not among those who may act on incidents here (slack.may_act in alertbot's config)."
         except UnknownMembersError:
@@ -379,7 +393,7 @@ class Desk:
         return refusal
 
     async def _accept(
-        self, source: str, fields: dict[str, str | None], trace_id: str, decided: asyncio.Future[None] | None
+        self, source: str, fields: dict[str, str], trace_id: str, decided: asyncio.Future[None] | None
     ) -> None:
         body = msgspec.json.encode({**fields, "via": "slack"})
         parsed = SOURCES[source](body, self._bot.clock())

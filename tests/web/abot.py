@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alertbot.clock import MovableClock
-from alertbot.commands.desk import Desk, Setup
+from alertbot.commands.desk import Desk, Terms
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.policy import Destination, Policy, Receiver, Severity
 from alertbot.domain.routing import Route
@@ -86,7 +86,7 @@ class ABot:
         self.store = FailingStore()
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
-        self.desk = Desk(self, Setup(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
+        self.desk = Desk(self, Terms(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
         self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
 
     def clock(self) -> datetime:
