@@ -350,7 +350,7 @@ class App:
             severities=tuple(s.name for s in config.policy.severities),
             commands=commands(),
             runbooks=runbooks,
-            may_act=None if may_act == "anyone" else frozenset(may_act),
+            may_act=None if may_act is None else frozenset(may_act),
             api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
             rota=PagerDutyRest(pagerduty, settings.global_.pagerduty_api_url) if pagerduty else None,
         )

@@ -123,7 +123,6 @@ class Look:
         runbooks: Runbooks,
         rota: Rota | None,
         person: Callable[[str, str], Awaitable[Person]],
-        acts: frozenset[str],
     ) -> None:
         self._store = store
         self.external_url = external_url
@@ -131,7 +130,6 @@ class Look:
         self.runbooks = runbooks
         self.rota = rota
         self.person = person
-        self.acts = acts
 
     async def incident(self, incident_id: str) -> Incident | None:
         """One incident."""
@@ -176,10 +174,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`/name`. `usage` has a line for each way to call it; `summary` is what Slack shows in its menu."""
+    """`/name`. `summary` and `hint` are what Slack shows in its menu; `usage` has a line for each way to call it."""
 
     name: str
     summary: str
+    hint: str
     usage: Sequence[str]
     run: Callable[[Asked, Look], Awaitable[Answer | Act]]
 

@@ -8,9 +8,8 @@ went as meant the card tells everybody; only whoever came too late, or may not, 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -29,7 +28,7 @@ from alertbot.domain.model import Incident
 from alertbot.enrich.runbooks import Runbooks
 from alertbot.notifiers.slack_api import LostError, RefusedError, SlackApi
 from alertbot.notifiers.slack_blocks import ACTS, BUTTONS
-from alertbot.sources import SOURCES
+from alertbot.sources import SOURCES, Parser
 from alertbot.sources.slack import Press, SlashCommand, Submission
 from alertbot.store.base import StoreError
 
@@ -44,9 +43,9 @@ SHOWN: Final = frozenset({"why", "runbook"})
 DIALOGS: Final = frozenset({"note", "silence"})
 
 
-def offered() -> frozenset[str]:
-    """The buttons that something answers in this version."""
-    return frozenset(act for act in BUTTONS if act in SHOWN or act in SOURCES)
+def offered(sources: Collection[str] = SOURCES) -> frozenset[str]:
+    """The buttons that something answers: those that show something, and those whose events somebody takes."""
+    return frozenset(act for act in BUTTONS if act in SHOWN or act in sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +102,13 @@ class Once:
         self._seen.pop(what, None)
 
 
+class _Kept(msgspec.Struct):
+    """What a dialog keeps for us until it is submitted."""
+
+    incident: str
+    channel: str
+
+
 class Desk:
     """See the module's text. `most` is how many answers may be under way at once."""
 
@@ -113,10 +119,12 @@ class Desk:
         session: aiohttp.ClientSession | None = None,
         patience: Patience | None = None,
         most: int = 200,
+        sources: Mapping[str, Parser] = SOURCES,
     ) -> None:
         self._bot = bot
         self._patience = patience or Patience()
         self.most = most
+        self._sources = sources
         self._tasks: set[asyncio.Task[Any]] = set()
         self._once = Once(bot.clock, timedelta(hours=1))
         self.terms = terms
@@ -136,7 +144,6 @@ class Desk:
             runbooks=terms.runbooks,
             rota=terms.rota,
             person=self.people.person,
-            acts=frozenset(SOURCES),
         )
 
     async def close(self) -> None:
@@ -217,7 +224,9 @@ class Desk:
             raise NotTakenError
         if isinstance(said, Submission):
             return await self._submitted(said, trace_id)
-        if said.act in BUTTONS and said.act not in SHOWN | DIALOGS and said.act in SOURCES:
+        if not said.value:
+            return None  # every button of ours has one
+        if said.act in BUTTONS and said.act not in SHOWN | DIALOGS and said.act in self._sources:
             await self._pressed(said, trace_id)
         else:
             self._spawn(self._show(said, trace_id))
@@ -298,12 +307,12 @@ class Desk:
         return await self._open_dialog(press, incident, who, trace_id)
 
     async def _open_dialog(self, press: Press, incident: Incident, who: Person, trace_id: str) -> Answer | None:
-        if press.act not in SOURCES:
+        if press.act not in self._sources:
             return None
         refusal = await self._refusal(Act(press.act, incident.id), who, trace_id)
         if refusal:
             return say(refusal)
-        kept = json.dumps({"incident": incident.id, "channel": press.channel})
+        kept = msgspec.json.encode(_Kept(incident.id, press.channel)).decode()
         make = views.note_dialog if press.act == "note" else views.silence_dialog
         if self.terms.api is None:
             return say("There is no slack_bot_token: alertbot cannot open dialogs.")
@@ -313,9 +322,13 @@ class Desk:
 
     async def _submitted(self, sent: Submission, trace_id: str) -> dict[str, Any] | None:
         """A dialog: it closes when what was entered is durable, and else keeps it and says what is wrong."""
-        if sent.dialog not in DIALOGS or sent.dialog not in SOURCES:
+        if sent.dialog not in DIALOGS or sent.dialog not in self._sources:
             return None
-        kept = json.loads(sent.kept)
+        try:
+            kept = msgspec.json.decode(sent.kept, type=_Kept)
+        except msgspec.DecodeError:
+            log.warning("a dialog is not one of ours", extra={"dialog": sent.dialog})
+            return None
         more: dict[str, str]
         if sent.dialog == "note":
             field, more = "text", {"text": sent.given.get("text", "").strip()}
@@ -330,7 +343,7 @@ class Desk:
         # Slack sends a dialog again over a new socket where it did not hear us.
         if not self._once.first(sent.view):
             return None
-        act, at = Act(sent.dialog, str(kept["incident"]), more), self._bot.clock()
+        act, at = Act(sent.dialog, kept.incident, more), self._bot.clock()
         problem = NOT_STORED
         try:
             async with asyncio.timeout(self._patience.stored):
@@ -342,7 +355,7 @@ class Desk:
             problem = NOT_IN_TIME
         else:
             if decided is not None:
-                self._spawn(self._tell_late_by_post(act, who, at, decided, str(kept["channel"])))
+                self._spawn(self._tell_late_by_post(act, who, at, decided, kept.channel))
                 return None
             problem = refusal
         self._once.forget(sent.view)
@@ -396,7 +409,7 @@ class Desk:
         self, source: str, fields: dict[str, str], trace_id: str, decided: asyncio.Future[None] | None
     ) -> None:
         body = msgspec.json.encode({**fields, "via": "slack"})
-        parsed = SOURCES[source](body, self._bot.clock())
+        parsed = self._sources[source](body, self._bot.clock())
         await self._bot.accept(source, body, parsed, trace_id, decided=decided)
 
     async def _wait_for(self, decided: asyncio.Future[None]) -> None:

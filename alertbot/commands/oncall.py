@@ -43,6 +43,7 @@ def _line(duty: Duty, asked: Asked) -> str:
 COMMAND: Final = Command(
     name="oncall",
     summary="whom PagerDuty would call now",
+    hint="[WORDS]",
     usage=("/oncall: everybody who is on call", "/oncall WORDS: of the escalation policies with these words"),
     run=run,
 )

@@ -52,6 +52,7 @@ def span_of(choice: str, custom: str) -> tuple[str, str]:
 COMMAND: Final = Command(
     name="silence",
     summary="keep an incident's alerts quiet for a while",
+    hint="[ID] 2h [REASON]",
     usage=(
         "/silence ID 2h [REASON]",
         "/silence ID until resolved [REASON]",

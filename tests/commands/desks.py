@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from alertbot.commands import commands
 from alertbot.commands.desk import Desk, Patience, Terms
 from alertbot.enrich.runbooks import Runbooks
 from alertbot.notifiers.slack_api import SlackApi
-from alertbot.sources import alertmanager
+from alertbot.sources import SOURCES, Parser, alertmanager
 from alertbot.sources.slack import Press, SlashCommand, User
 from tests.standins.slack import SlackStandin
 from tests.web.abot import ABot, alert, webhook
@@ -55,7 +55,7 @@ class ADesk:
         """A command's answer."""
         given = self.answering()
         typed = SlashCommand(
-            command, self.slack.workspace.user(user), text, user, given["channel"]["id"], "ops-alerts",
+            command, self.slack.workspace.user(user), text, user, given["channel"]["id"], "ops",
             more.get("response_url", given["response_url"]), given["trigger_id"],
         )  # fmt: skip
         return await self.desk.command(typed, "")
@@ -81,14 +81,14 @@ def body_of(bot: ABot) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def a_desk(**terms: Any) -> AsyncIterator[ADesk]:
+async def a_desk(sources: Mapping[str, Parser] = SOURCES, **terms: Any) -> AsyncIterator[ADesk]:
     """Everything running."""
     bot = ABot()
     async with SlackStandin(clock=lambda: bot.clock().timestamp()) as slack, aiohttp.ClientSession() as session:
         api = SlackApi(slack.token, session=session, base_url=slack.api_url)
         severities = tuple(s.name for s in bot.severities)
-        made = Terms(bot.view.external_url, severities, commands(), Runbooks(), api=api)
-        desk = Desk(bot, replace(made, **terms), session, PATIENCE)
+        made = Terms(bot.view.external_url, severities, commands(sources), Runbooks(), api=api)
+        desk = Desk(bot, replace(made, **terms), session, PATIENCE, sources=sources)
         await bot.engine.start()
         try:
             yield ADesk(bot, desk, slack)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from alertbot.commands.desk import NOT_IN_TIME, NOT_STORED, NotTakenError
+from alertbot.commands.desk import NOT_IN_TIME, NOT_STORED, NotTakenError, offered
+from alertbot.domain.events import Parsed
+from alertbot.sources import SOURCES
 from alertbot.sources.slack import Submission, User
 from alertbot.store.memory import MemoryStore
-from tests.commands.desks import ADesk, body_of, text_of
+from tests.commands.desks import ADesk, a_desk, body_of, text_of
 
 
 async def test_with_the_store_away_whoever_pressed_is_told_so_alone(it: ADesk) -> None:
@@ -156,3 +160,87 @@ async def test_an_incident_that_is_gone_and_a_button_that_is_not_ours_do_no_harm
     await it.desk.idle()
     assert "There is no incident nosuchone1." in it.told()
     assert all("not there any more" in text or "There is no" in text for text in it.told())
+
+
+# What others take: silences and escalations, here by a source that only writes down what came.
+
+
+def taken(body: bytes, at: datetime) -> Parsed:
+    return Parsed((), accepted=1)
+
+
+@pytest.fixture
+async def all_acts() -> AsyncIterator[ADesk]:
+    async with a_desk({**SOURCES, "silence": taken, "escalate": taken}) as made:
+        yield made
+
+
+def events(it: ADesk, source: str) -> list[dict[str, Any]]:
+    return [json.loads(raw.body) for raw in it.bot.taken if raw.source == source]
+
+
+async def test_a_silence_is_asked_for_in_a_dialog_with_a_time_of_ones_own(all_acts: ADesk) -> None:
+    it, alice = all_acts, User(all_acts.slack.workspace.user("alice"), "alice")
+    incident = await it.fire()
+    await it.desk.interaction(it.press("silence", incident), "")
+    await it.desk.idle()
+    (view,) = it.slack.workspace.views
+    given = {"span": "custom", "custom": "a while", "comment": ""}
+    sent = Submission(alice, "silence", "V1", view["private_metadata"], given)
+    assert await it.desk.interaction(sent, "") == {
+        "response_action": "errors",
+        "errors": {"custom": "As 90m, 4h or 2d."},
+    }
+    for view_id, span, custom in (("V1", "custom", "90 min"), ("V2", "4h", ""), ("V3", "until resolved", "")):
+        given = {"span": span, "custom": custom, "comment": " known "}
+        sent = Submission(alice, "silence", view_id, view["private_metadata"], given)
+        assert await it.desk.interaction(sent, "") is None
+    assert [(e["duration"], e["comment"], e["by"]) for e in events(it, "silence")] == [
+        (span, "known", "alice@example.org") for span in ("1h30m", "4h", "")
+    ]
+    assert "is asked for" in text_of(await it.type("/silence", f"{incident} 2h deploying"))
+    assert events(it, "silence")[-1]["duration"] == "2h"
+
+
+async def test_two_presses_of_escalate_on_one_card_are_one_step(all_acts: ADesk) -> None:
+    it = all_acts
+    incident = await it.fire()
+    for user in ("alice", "alice", "bob"):
+        await it.desk.interaction(it.press("escalate", incident, user=user), "")
+    await it.desk.idle()
+    assert len(events(it, "escalate")) == 1
+    assert it.told() == ["Somebody has just done that."] * 2
+    # The card has changed since: whoever presses now means the next step.
+    await it.desk.interaction(it.press("escalate", incident, block="acts.2"), "")
+    assert len(events(it, "escalate")) == 2
+
+
+async def test_an_escalation_that_was_not_stored_can_be_pressed_again(all_acts: ADesk) -> None:
+    it = all_acts
+    incident = await it.fire()
+    it.bot.store.away = True
+    await it.desk.interaction(it.press("escalate", incident), "")
+    it.bot.store.away = False
+    await it.desk.interaction(it.press("escalate", incident), "")
+    assert len(events(it, "escalate")) == 1
+
+
+async def test_without_somebody_who_takes_them_they_are_neither_offered_nor_done(it: ADesk) -> None:
+    assert offered({"acknowledge", "resolve", "note"}) == {"acknowledge", "resolve", "note", "why", "runbook"}
+    incident = await it.fire()
+    nobody = {name: parse for name, parse in SOURCES.items() if name not in ("silence", "escalate")}
+    async with a_desk(nobody) as without:
+        await without.desk.interaction(it.press("silence", incident), "")
+        await without.desk.interaction(it.press("escalate", incident), "")
+        await without.desk.idle()
+        assert without.bot.taken == []
+        assert "alertbot has no command /silence" in text_of(await without.type("/silence", "2h"))
+
+
+async def test_a_dialog_or_button_that_is_not_ours_does_no_harm(it: ADesk) -> None:
+    who = User("U1", "x")
+    for kept in ("", "{", "[]", '{"incident": 3}'):
+        assert await it.desk.interaction(Submission(who, "note", "V", kept, {"text": "x"}), "") is None
+    assert await it.desk.interaction(Submission(who, "other", "V", "{}", {}), "") is None
+    assert await it.desk.interaction(it.press("acknowledge", ""), "") is None
+    assert it.bot.taken == []
