@@ -340,7 +340,7 @@ class Outbox:
         more, links = Enrichment(), Links(incident=self.page)
         if told is None:
             known = more if self.enricher is None else self.enricher.known(incident, alerts)
-            more = replace(known, suspects=await suspects_of(self.store, self.policy.deploys, alerts))
+            more = replace(known, suspects=await suspects_of(self.store.deploys, self.policy.deploys, alerts))
             links = self.links(incident, alerts)
         if more.runbook is not None:
             links = replace(links, runbook=more.runbook.url)

@@ -213,6 +213,8 @@ class Desk:
         if decided is None:
             return say(refusal)
         await self._wait_for(decided)
+        if act.done:
+            return say(act.done)
         incident = await self._bot.store.incident(act.incident)
         return say(outcome(act, incident, who, at, self._bot.clock()).text)
 
@@ -406,7 +408,7 @@ class Desk:
         return refusal
 
     async def _accept(
-        self, source: str, fields: dict[str, str], trace_id: str, decided: asyncio.Future[None] | None
+        self, source: str, fields: Mapping[str, Any], trace_id: str, decided: asyncio.Future[None] | None
     ) -> None:
         body = msgspec.json.encode({**fields, "via": "slack"})
         parsed = self._sources[source](body, self._bot.clock())
