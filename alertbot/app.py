@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp import web
 
 import alertbot
+from alertbot.alertmanager import Alertmanager
 from alertbot.clock import Clock, SystemClock
 from alertbot.commands import commands
 from alertbot.commands.desk import Desk, Setup, offered
@@ -32,7 +33,8 @@ from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
-from alertbot.enrich.enricher import Asker, Enricher, Parts
+from alertbot.enrich import enricher
+from alertbot.enrich.enricher import Asker, Enricher
 from alertbot.enrich.graph import Graphs
 from alertbot.enrich.history import Histories
 from alertbot.enrich.prometheus import Prometheus
@@ -93,7 +95,7 @@ class App:
         self.outbox = Outbox(
             self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
-        self.enricher = self.outbox.enricher = Enricher(Parts(), self.time, self.outbox.found)
+        self.enricher = self.outbox.enricher = Enricher(enricher.Setup(), self.time, self.outbox.found)
         self.engine = Engine(
             self.store,
             self.config.policy,
@@ -102,6 +104,8 @@ class App:
             counts=self.metrics,
             on_wants=self.outbox.wake,
         )
+        self.alertmanager: Alertmanager | None = None
+        """The one in the config, once started; None where there is none."""
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -123,10 +127,11 @@ class App:
             stack.push_async_callback(self.store.close)
             self._session = aiohttp.ClientSession(trust_env=False)
             stack.push_async_callback(self._session.close)
+            self.alertmanager = self._alertmanager(self.config)
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
-            self.enricher.parts = await self._enrichment(self.config)
+            self.enricher.setup = await self._enrichment(self.config)
             stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
@@ -230,7 +235,7 @@ class App:
 
     def runbook_file(self, name: str) -> Runbook | None:
         """A runbook by its name in the folder."""
-        return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
+        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """All that is known of an incident; takes as long as the parts of a search may."""
@@ -302,7 +307,8 @@ class App:
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
-        self.enricher.parts = enrichment
+        self.alertmanager = self._alertmanager(config)
+        self.enricher.setup = enrichment
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
@@ -357,7 +363,31 @@ class App:
         shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered())
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
 
-    async def _enrichment(self, config: Config) -> Parts:
+    def _setup(self, config: Config) -> Setup:
+        settings = config.settings
+        token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
+        return Setup(
+            external_url=self.view.external_url,
+            severities=tuple(s.name for s in config.policy.severities),
+            commands=commands(),
+            runbooks=self.enricher.setup.runbooks,
+            may_act=None if may_act == "anyone" else frozenset(may_act),
+            api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
+        )
+
+    def _alertmanager(self, config: Config) -> Alertmanager | None:
+        settings = config.settings.global_
+        if self._session is None or not settings.alertmanager_url:
+            return None
+        headers = {}
+        if settings.alertmanager_bearer_token is not None:
+            headers["Authorization"] = f"Bearer {settings.alertmanager_bearer_token.get_secret_value()}"
+        elif settings.alertmanager_username is not None and settings.alertmanager_password is not None:
+            password = settings.alertmanager_password.get_secret_value()
+            headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
+        return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
+
+    async def _enrichment(self, config: Config) -> enricher.Setup:
         """What is shown with an incident. The runbooks are read here, off the loop."""
         runbooks = await asyncio.to_thread(runbooks_of, config)
         for problem in runbooks.problems:
@@ -369,7 +399,7 @@ class App:
             askers["graph"] = Graphs(prometheus)
             if config.settings.slos:
                 askers["error budget"] = Budgets(prometheus, config.settings.slos)
-        return Parts(runbooks, config.settings.links, askers, self._view(config).external_url)
+        return enricher.Setup(runbooks, config.settings.links, askers, self._view(config).external_url)
 
     async def _past(self, key: str, since: datetime) -> Past:
         try:
@@ -377,18 +407,6 @@ class App:
         except StoreUnavailable as e:
             log.warning("no history: the store is away", extra={"error": str(e)})
             return Past()
-
-    def _setup(self, config: Config) -> Setup:
-        settings = config.settings
-        token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
-        return Setup(
-            external_url=self.view.external_url,
-            severities=tuple(s.name for s in config.policy.severities),
-            commands=commands(),
-            runbooks=self.enricher.parts.runbooks,
-            may_act=None if may_act == "anyone" else frozenset(may_act),
-            api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
-        )
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])

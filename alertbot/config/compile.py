@@ -55,6 +55,7 @@ def compile_policy(settings: Settings) -> Policy:
         storms=Storms(settings.storms.cards, settings.storms.every, settings.storms.quiet),
         deploys=_deploys(settings.deploys),
         maintenance=tuple(_recurring(settings, m) for m in settings.maintenance),
+        alertmanager=bool(settings.global_.alertmanager_url),
         flapping=Flapping(settings.flapping.changes, settings.flapping.within, settings.flapping.quiet),
     )
 

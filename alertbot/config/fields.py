@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from email.utils import getaddresses
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
@@ -48,6 +48,10 @@ def _duration(value: object) -> timedelta:
         return parse_duration(value)
     except DurationError as error:
         raise ValueError(str(error)) from None
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 def _more_than_nothing(value: timedelta) -> timedelta:
@@ -225,6 +229,9 @@ def _secret_url(value: SecretStr) -> SecretStr:
     return value
 
 
+_T = TypeVar("_T")
+#: One value, or a list of them.
+OneOrMore = Annotated[tuple[_T, ...], BeforeValidator(_as_tuple)]
 Bool = Annotated[bool, BeforeValidator(_boolean)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_more_than_nothing)]

@@ -26,6 +26,7 @@ from alertbot.config.fields import (
     MatcherLine,
     Mention,
     Name,
+    OneOrMore,
     Password,
     PhoneNumber,
     PositiveDuration,
@@ -120,7 +121,16 @@ class Global(Section):
     twilio_account_sid: str | None = None
     twilio_auth_token: Secret = None
     twilio_from: str | None = None
-    alertmanager_url: BaseUrl = "http://localhost:9093/"
+    alertmanager_url: OneOrMore[BaseUrl] = ()
+    """The members of one cluster. None: alertbot knows only what it is sent, and silences only itself."""
+    alertmanager_username: str | None = None
+    alertmanager_password: Password = None
+    alertmanager_bearer_token: Secret = None
+    alertmanager_external_url: OneOrMore[BaseUrl] = ()
+    """What they call themselves in webhooks (`--web.external-url`), where that is another."""
+    alertmanager_receiver: Regex | None = None
+    """Which of its receivers have our webhook; not given: those by which alerts came."""
+    reconcile_every: PositiveDuration = timedelta(minutes=1)
     prometheus_url: BaseUrl | None = None
     """Not given: no graphs and no error budgets."""
     heartbeat_url: SecretUrl = None
@@ -362,17 +372,17 @@ class Slo(Section):
     matchers: tuple[MatcherLine, ...] = ()
 
 
+class SlackModel(Section):
+    """Who may act on an incident from Slack: whoever the channel lets press, or these people and user groups."""
+
+    may_act: Literal["anyone"] | Annotated[tuple[Actor, ...], NonEmpty] = "anyone"
+
+
 class LinkModel(Section):
     """A way on from an incident, made of an alert's labels; not shown for an alert that lacks one of them."""
 
     name: Name
     url: UrlPattern
-
-
-class SlackModel(Section):
-    """Who may act on an incident from Slack: whoever the channel lets press, or these people and user groups."""
-
-    may_act: Literal["anyone"] | Annotated[tuple[Actor, ...], NonEmpty] = "anyone"
 
 
 class TimeIntervalModel(Section):

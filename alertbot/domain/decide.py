@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from alertbot.domain import flush, inhibit, people, releases, reports
+from alertbot.domain import flush, inhibit, people, releases, reports, silences
 from alertbot.domain.events import (
     Acknowledged,
     ActRefused,
@@ -24,6 +24,10 @@ from alertbot.domain.events import (
     ReceiverTested,
     ReleaseChecked,
     ResolvedByPerson,
+    SeenThere,
+    Silenced,
+    SilenceKept,
+    Unsilenced,
     WindowDue,
     Woken,
 )
@@ -85,8 +89,12 @@ def needs(policy: Policy, event: Event, now: datetime, into: Needs) -> None:
                 into.incidents.add(event.incident)
             else:
                 into.labels = event.labels
-        case ResolvedByPerson() | NoteAdded() | Assigned() | ActRefused() | KeptFailing():
+        case ResolvedByPerson() | NoteAdded() | Assigned() | ActRefused() | KeptFailing() | SilenceKept():
             into.incidents.add(event.incident)
+        case Silenced() | Unsilenced():
+            into.members.add(event.incident)
+        case SeenThere():
+            into.identities.update(event.silences, event.vouched)
         case ReceiverTested():
             pass
 
@@ -131,6 +139,9 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
         case ReleaseChecked():
             for identity in event.gone:
                 into.incidents.update(row.incident for row in situation.current(identity) if row.incident)
+        case SeenThere():
+            for identity in event.silences:
+                into.members.update(row.incident for row in situation.current(identity) if row.incident)
         case _:
             pass
 
@@ -164,6 +175,14 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
             people.assign(work, event)
         case ActRefused():
             people.refuse(work, event)
+        case Silenced():
+            silences.silence(work, event)
+        case Unsilenced():
+            silences.unsilence(work, event)
+        case SilenceKept():
+            silences.kept(work, event)
+        case SeenThere():
+            silences.seen_there(work, event)
         case KeptFailing():
             people.fall_back(work, event)
         case ReceiverTested():

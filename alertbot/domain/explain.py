@@ -17,6 +17,9 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.ALERT_RESOLVED: "the alert is resolved",
     Reason.CUT_OFF: "cut off a truncated body whose rest is resolved: kept open, its state unknown",
     Reason.HEARD_AGAIN: "heard of again after it was cut off: it still fires",
+    Reason.FOUND_THERE: "it fires in Alertmanager, by two looks at it, and was not open here: taken in",
+    Reason.GONE_THERE: "no member of Alertmanager has it any more, by two looks at all of them: taken for resolved",
+    Reason.INHIBITED_THERE: "Alertmanager inhibits it{comment}: no reminders meanwhile",
     Reason.INHIBITED: "held by the inhibit rule “{by}”{until}",
     Reason.HELD_BY_DEPLOY: "held by the inhibit rule “{by}” while a deploy goes on ({windows}){until}",
     Reason.HELD_BY_MAINTENANCE: "held by the inhibit rule “{by}” in a maintenance window ({windows}){until}",
@@ -65,6 +68,12 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.NOTE_ADDED: "note by {by}: {note}",
     Reason.ASSIGNED: "{by} gave it to {to}",
     Reason.NOT_ALLOWED: "{by} may not {act} it: slack.may_act does not name them",
+    Reason.SILENCED: "silenced by {by}{until}{comment}",
+    Reason.SILENCE_KEPT: "silenced in Alertmanager: {kept}{problem}",
+    Reason.SILENCE_ENDS_SOON: "the silence by {by} ends soon{until}, and it still fires: silence it anew, or take it",
+    Reason.SILENCE_ENDED: "the silence is over, and it still fires",
+    Reason.UNSILENCED: "the silence was ended by {by}",
+    Reason.NOT_SILENCED: "{by} ended its silence, but it had none that was made through alertbot",
     Reason.NOT_OPEN: "{by} acted on it, but it is {status}, not open",
     Reason.NO_SUCH_INCIDENT: "{by} acted on an incident that is not there",
     Reason.NO_SUCH_RECEIVER: "{by} tested a receiver that is not there: {receiver}",
@@ -94,6 +103,7 @@ def sentence(entry: Entry) -> str:
     until = f" until {entry.until:%Y-%m-%d %H:%M:%S} UTC" if entry.until else ""
     waits = f", after the wait for its group{until}" if until else ""
     left = f"; {entry.details['left_to']} goes on to hold some of it" if "left_to" in entry.details else ""
-    said = {"waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes, "left": left}
-    words = _Blank({**entry.details, **said})
+    comment = f": {entry.details['comment']}" if entry.details.get("comment") else ""
+    said = {"waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes}
+    words = _Blank({**entry.details, **said, "left": left, "comment": comment})
     return _SENTENCES[entry.reason].format_map(words)

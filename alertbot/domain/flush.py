@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from alertbot.domain import inhibit, lifecycle, releases
+from alertbot.domain import inhibit, lifecycle, releases, silences
 from alertbot.domain.levels import REMINDED
 from alertbot.domain.model import Alert, AlertStatus, Cause, Hold, Incident, IncidentStatus, Level
 from alertbot.domain.muting import muted
@@ -26,6 +26,7 @@ def wake(work: Work, incident_id: str) -> None:
     work.incidents[incident_id] = incident
     if incident.flush_at is not None and incident.flush_at <= work.now:
         _flush(work, incident)
+    silences.look(work, work.incidents[incident_id])
     incident = work.incidents[incident_id]
     if incident.quiet_at is not None and incident.quiet_at <= work.now:
         _stop_flapping(work, incident)
@@ -107,6 +108,7 @@ def _look(work: Work, incident: Incident) -> _Seen:
             seen.told.append(alert)
         elif alert.firing:
             hold = inhibit.hold_for(work.policy, alert, work, work.now, alert.hold) or mute
+            hold = hold or silences.hold(alert, work.now)
             now = _hold(work, alert, hold)
             (seen.fresh if hold is None else seen.held).append(now)
             seen.released = seen.released or (hold is None and alert.hold is not None)
@@ -168,7 +170,9 @@ def _gain(work: Work, incident: Incident, seen: _Seen) -> None:
     work.announce(seen.fresh)
     if incident.status is _S.ACKNOWLEDGED:
         opened = lifecycle.step(incident, _S.OPEN)
-        incident = replace(opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None)
+        incident = replace(
+            opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None, quieted=False
+        )
     work.tell(replace(incident, repeat_at=work.next_repeat(incident)), reason)
 
 
@@ -225,7 +229,7 @@ def _repeat(work: Work, incident: Incident) -> None:
         work.incidents[incident.id] = replace(incident, repeat_at=None)
         return
     mute = muted(work.policy, route, work.now)
-    holds = [inhibit.hold_for(work.policy, a, work, work.now, None) for a in firing]
+    holds = [inhibit.hold_for(work.policy, a, work, work.now, None) or silences.hold(a, work.now) for a in firing]
     work.incidents[incident.id] = later
     if incident.flapping and incident.told:
         work.say("incident", Reason.FLAPPING, incident=incident.id)

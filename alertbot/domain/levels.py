@@ -67,10 +67,14 @@ def action_for(delivery: Delivery) -> Action | None:
 
 
 def shown_after(delivery: Delivery, action: Action | None) -> Level:
-    """What the destination shows once it was told; with no action, what it has heard of stays as it is."""
+    """What the destination shows once it was told; with no action, what it has heard of stays as it is.
+
+    Never an older revision: what a storm's card shows may be ahead of what was last wanted of it.
+    """
     want, shown = delivery.want.level, delivery.shown
     if action is None:
-        return Level(shown.status, shown.opening, want.revision, want.news, want.quiet, want.found)
+        revision, news = max(want.revision, shown.revision), max(want.news, shown.news)
+        return Level(shown.status, shown.opening, revision, news, want.quiet, want.found)
     if action is Action.ACKNOWLEDGE:
         return replace(want, opening=shown.opening)
     return want

@@ -85,6 +85,26 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """Nobody is to be disturbed by an alert that fires: who says so, from when to when (None: until it resolves), why.
+
+    `id` is Alertmanager's; empty where the silence was made through alertbot. `inhibited`: no person's silence, but
+    Alertmanager inhibits the alert. Of one made through alertbot, `ask_at` is when to ask whether it should go on,
+    `kept` how many of its alerts Alertmanager keeps silent too, `problem` why not all.
+    """
+
+    by: str
+    since: datetime
+    until: datetime | None = None
+    comment: str = ""
+    id: str = ""
+    inhibited: bool = False
+    ask_at: datetime | None = None
+    kept: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """One label set in one incident, over one or more episodes.
 
@@ -129,6 +149,9 @@ class Alert:
     """Those of them whose target side it matches too."""
     held_in: tuple[str, ...] = ()
     """The windows that held this episode: their verdict will speak of it."""
+    silence: Silence | None = None
+    vouched: bool = False
+    """The API of our own Alertmanager has shown this episode: so its absence there means something."""
 
     @property
     def firing(self) -> bool:
@@ -188,11 +211,17 @@ class Incident:
     cause: Cause | None = None
     """What came in and is not told yet."""
     test: bool = False
+    silence: Silence | None = None
+    """The one that was made through alertbot, while it is to be kept."""
+    silence_at: datetime | None = None
+    """When to look at the silences of its alerts."""
+    quieted: bool = False
+    """It is acknowledged because all that people know of is silenced, and by nobody else."""
 
     @property
     def wake_at(self) -> datetime | None:
         """The next time at which this incident must be decided again, if any."""
-        times = [t for t in (self.flush_at, self.repeat_at, self.quiet_at) if t is not None]
+        times = [t for t in (self.flush_at, self.repeat_at, self.quiet_at, self.silence_at) if t is not None]
         return min(times) if times else None
 
     @property

@@ -91,8 +91,8 @@ class Policy:
     storms: Storms = Storms()
     deploys: DeploySettings = field(default_factory=DeploySettings)
     maintenance: tuple[Recurring, ...] = ()
-    asks_alertmanager: bool = False
-    """Before what a window held is released, Alertmanager is asked what of it still fires."""
+    alertmanager: bool = False
+    """An Alertmanager can be asked, and can keep a silence."""
     routes: Mapping[str, Route] = field(init=False, repr=False, compare=False)
     """Every node of the tree by its key."""
 

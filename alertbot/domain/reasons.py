@@ -24,6 +24,11 @@ class Reason(StrEnum):
     CUT_OFF = "cut_off"
     HEARD_AGAIN = "heard_again"
 
+    # What a look at Alertmanager found.
+    FOUND_THERE = "found_there"
+    GONE_THERE = "gone_there"
+    INHIBITED_THERE = "inhibited_there"
+
     # An alert or incident that waits, or waited.
     INHIBITED = "inhibited"
     HELD_BY_DEPLOY = "held_by_deploy"
@@ -83,6 +88,12 @@ class Reason(StrEnum):
     NOTE_ADDED = "note_added"
     ASSIGNED = "assigned"
     NOT_ALLOWED = "not_allowed"
+    SILENCED = "silenced"
+    SILENCE_KEPT = "silence_kept"
+    SILENCE_ENDS_SOON = "silence_ends_soon"
+    SILENCE_ENDED = "silence_ended"
+    UNSILENCED = "unsilenced"
+    NOT_SILENCED = "not_silenced"
     NOT_OPEN = "not_open"
     NO_SUCH_INCIDENT = "no_such_incident"
     NO_SUCH_RECEIVER = "no_such_receiver"
@@ -106,4 +117,6 @@ class Reason(StrEnum):
 
 #: Changes that people are told of again although the incident is already open. Every other change of
 #: an open incident only edits what is already there.
-NEWS = frozenset({Reason.NEW_ALERT, Reason.SEVERITY_RAISED, Reason.HOLD_ENDED, Reason.STILL_FIRING})
+NEWS = frozenset(
+    {Reason.NEW_ALERT, Reason.SEVERITY_RAISED, Reason.HOLD_ENDED, Reason.STILL_FIRING, Reason.SILENCE_ENDED}
+)

@@ -208,7 +208,7 @@ def due(work: Work, window_id: str) -> None:
     if window.ends_at > work.now:
         _notice(work, window, waiting)
         return
-    if work.policy.asks_alertmanager and window.asked_at is None and waiting and window.why not in _AT_ONCE:
+    if work.policy.alertmanager and window.asked_at is None and waiting and window.why not in _AT_ONCE:
         # What it holds is held until the answer, or until the wait for it is over.
         work.put_window(replace(window, asked_at=work.now, ends_at=work.now + ASKING, announced=True))
         work.say(window.kind.value, Reason.ASKING_ALERTMANAGER, until=work.now + ASKING, details=_named(window))

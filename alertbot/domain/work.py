@@ -23,10 +23,13 @@ _S = IncidentStatus
 #: What has a line in the record of its own, with more in it than that people were told.
 SAID_ALREADY: Final = frozenset(
     {
-        Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.ASSIGNED, Reason.FELL_BACK,
+        Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.ASSIGNED, Reason.SILENCED,
+        Reason.SILENCE_KEPT, Reason.SILENCE_ENDS_SOON, Reason.UNSILENCED, Reason.INHIBITED_THERE, Reason.FELL_BACK,
         Reason.TEST,
     }
 )  # fmt: skip
+#: What disturbs nobody, and stops what still calls.
+QUIETING: Final = frozenset({Reason.ACKNOWLEDGED, Reason.SILENCED, Reason.RESOLVED_BY_PERSON, Reason.ASSIGNED})
 
 
 class Work:
@@ -129,6 +132,11 @@ class Work:
         self.incidents[incident.id] = incident
         self._newest_here[incident.key] = incident.id
 
+    def members(self, incident: str) -> list[Alert]:
+        """The alerts of an incident of which something is left to tell, as they are by now."""
+        known = [self.alerts.get((incident, a.identity), a) for a in self.situation.members(incident)]
+        return [a for a in known if not a.settled]
+
     def route(self, incident: Incident) -> Route:
         """The incident's route; the root's where the policy has changed and it is gone."""
         return self.policy.routes.get(incident.route, self.policy.route)
@@ -154,6 +162,7 @@ class Work:
             acknowledged_by=None,
             resolved_at=None,
             resolved_by=None,
+            quieted=False,
         )
         opened = replace(opened, repeat_at=self.next_repeat(opened))
         self.tell(self.changes_state(opened), reason)
@@ -169,6 +178,7 @@ class Work:
             acknowledged_at=None if to is _S.HELD else incident.acknowledged_at,
             acknowledged_by=None if to is _S.HELD else incident.acknowledged_by,
             repeat_at=None,
+            quieted=False,
         )
         if incident.test:
             closed = replace(closed, flush_at=None)
@@ -210,7 +220,7 @@ class Work:
         known = self.situation.incidents.get(incident.id)
         was_flapping = known is not None and known.flapping and incident.flapping
         # What a person did disturbs nobody, and stops what still calls.
-        quiet = was_flapping and reason not in (Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.ASSIGNED)
+        quiet = was_flapping and reason not in QUIETING
         revision = incident.revision + 1
         reopened = known is None or known.openings != incident.openings
         news = revision if reason in NEWS or reopened or reason is Reason.FLAPPING_ENDED else incident.news

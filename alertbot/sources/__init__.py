@@ -13,7 +13,7 @@ from typing import Final
 
 from alertbot.domain.deploys import DeployReport
 from alertbot.domain.events import DeployReported, Parsed
-from alertbot.sources import actions, alertmanager, argocd, deploys, github, maintenance, railway, vercel
+from alertbot.sources import actions, alertmanager, argocd, deploys, github, maintenance, railway, reconcile, vercel
 
 #: Reads one body. The time is when it came in. Raises `Unreadable` where no part of it makes sense.
 Parser = Callable[[bytes, datetime], Parsed]
@@ -38,6 +38,10 @@ SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
         "note": actions.note,
         "assign": actions.assign,
         "refused": actions.refused,
+        "silence": actions.silence,
+        "unsilence": actions.unsilence,
+        "silence_kept": reconcile.silence_kept,
+        "reconcile": reconcile.parse,
         "test": actions.test,
         "kept_failing": actions.kept_failing,
         "release": actions.release,

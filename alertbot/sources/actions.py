@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from alertbot.domain.durations import DurationError, parse_duration
 from alertbot.domain.events import (
     Acknowledged,
     ActRefused,
@@ -20,7 +21,9 @@ from alertbot.domain.events import (
     ReceiverTested,
     ReleaseChecked,
     ResolvedByPerson,
+    Silenced,
     Unreadable,
+    Unsilenced,
 )
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -58,6 +61,24 @@ class AssignBody(msgspec.Struct):
 
     incident: _Text
     to: _Text
+    by: _Text
+    via: str = "api"
+
+
+class SilenceBody(msgspec.Struct):
+    """Somebody wants to hear no more of an incident: for a `duration` as Alertmanager writes it, or until resolved."""
+
+    incident: _Text
+    by: _Text
+    duration: str = ""
+    comment: str = ""
+    via: str = "api"
+
+
+class UnsilenceBody(msgspec.Struct):
+    """Somebody ends the silence that was made through alertbot."""
+
+    incident: _Text
     by: _Text
     via: str = "api"
 
@@ -124,6 +145,24 @@ def refused(body: bytes, at: datetime) -> Parsed:
     """`{"incident", "by", "act", "via"}`; raises `Unreadable`."""
     b = _read(RefusedBody, body)
     return _one(ActRefused(incident=b.incident, by=b.by, act=b.act, via=b.via))
+
+
+def silence(body: bytes, at: datetime) -> Parsed:
+    """`{"incident", "by", "duration", "comment", "via"}`; raises `Unreadable`."""
+    b = _read(SilenceBody, body)
+    try:
+        duration = parse_duration(b.duration) if b.duration else None
+    except DurationError as e:
+        raise Unreadable(str(e), "duration") from None
+    if duration is not None and not duration:
+        raise Unreadable("a silence of no length silences nothing", "duration")
+    return _one(Silenced(incident=b.incident, by=b.by, duration=duration, comment=b.comment, via=b.via))
+
+
+def unsilence(body: bytes, at: datetime) -> Parsed:
+    """`{"incident", "by", "via"}`; raises `Unreadable`."""
+    b = _read(UnsilenceBody, body)
+    return _one(Unsilenced(incident=b.incident, by=b.by, via=b.via))
 
 
 def test(body: bytes, at: datetime) -> Parsed:
