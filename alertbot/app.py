@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -28,13 +29,14 @@ from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
 from alertbot.config.secrets import plain, secrets_of
+from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
-from alertbot.enrich import enricher
-from alertbot.enrich.enricher import Asker, Enricher
+from alertbot.enrich.deploys import suspects_of
+from alertbot.enrich.enricher import Asker, Enricher, Parts
 from alertbot.enrich.graph import Graphs
 from alertbot.enrich.history import Histories
 from alertbot.enrich.prometheus import Prometheus
@@ -51,6 +53,7 @@ from alertbot.store.base import Store, StoreUnavailable
 from alertbot.storms import Storms
 from alertbot.telemetry import Metrics, RedactionFilter
 from alertbot.web.app import make_runner
+from alertbot.web.deploys import SENDERS
 from alertbot.web.ports import BrokenDestination, DryDestination, ReloadRefused, View
 
 log = logging.getLogger("alertbot")
@@ -95,7 +98,7 @@ class App:
         self.outbox = Outbox(
             self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
-        self.enricher = self.outbox.enricher = Enricher(enricher.Setup(), self.time, self.outbox.found)
+        self.enricher = self.outbox.enricher = Enricher(Parts(), self.time, self.outbox.found)
         self.engine = Engine(
             self.store,
             self.config.policy,
@@ -131,7 +134,7 @@ class App:
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
-            self.enricher.setup = await self._enrichment(self.config)
+            self.enricher.parts = await self._enrichment(self.config)
             stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
@@ -220,6 +223,11 @@ class App:
     # What the web asks.
 
     @property
+    def policy(self) -> Policy:
+        """What decisions are made by."""
+        return self.config.policy
+
+    @property
     def severities(self) -> Sequence[Severity]:
         """The configured levels, the most urgent first."""
         return self.config.policy.severities
@@ -235,11 +243,16 @@ class App:
 
     def runbook_file(self, name: str) -> Runbook | None:
         """A runbook by its name in the folder."""
-        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+        return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """All that is known of an incident; takes as long as the parts of a search may."""
-        return await self.enricher.found(incident, alerts)
+        found = await self.enricher.found(incident, alerts)
+        return replace(found, suspects=await self.suspects(alerts))
+
+    async def suspects(self, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
+        """The recent deploys that these alerts may come from, the likeliest first."""
+        return await suspects_of(self.store, self.config.policy.deploys, alerts)
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
@@ -308,7 +321,7 @@ class App:
         self.config = config
         self.view = self._view(config)
         self.alertmanager = self._alertmanager(config)
-        self.enricher.setup = enrichment
+        self.enricher.parts = enrichment
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
@@ -346,6 +359,11 @@ class App:
             external_url=settings.external_url or own,
             webhook_tokens=tuple(t.get_secret_value() for t in settings.webhook_tokens),
             api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
+            webhook_secrets={
+                sender: secret.get_secret_value()
+                for sender in SENDERS
+                if (secret := getattr(settings, f"{sender}_webhook_secret")) is not None
+            },
             max_body=settings.max_body,
             slack_signing_secret=plain(config.settings.global_.slack_signing_secret),
             receivers=tuple(config.policy.receivers),
@@ -363,18 +381,6 @@ class App:
         shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered())
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
 
-    def _setup(self, config: Config) -> Setup:
-        settings = config.settings
-        token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
-        return Setup(
-            external_url=self.view.external_url,
-            severities=tuple(s.name for s in config.policy.severities),
-            commands=commands(),
-            runbooks=self.enricher.setup.runbooks,
-            may_act=None if may_act == "anyone" else frozenset(may_act),
-            api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
-        )
-
     def _alertmanager(self, config: Config) -> Alertmanager | None:
         settings = config.settings.global_
         if self._session is None or not settings.alertmanager_url:
@@ -387,7 +393,7 @@ class App:
             headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
         return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
 
-    async def _enrichment(self, config: Config) -> enricher.Setup:
+    async def _enrichment(self, config: Config) -> Parts:
         """What is shown with an incident. The runbooks are read here, off the loop."""
         runbooks = await asyncio.to_thread(runbooks_of, config)
         for problem in runbooks.problems:
@@ -399,7 +405,7 @@ class App:
             askers["graph"] = Graphs(prometheus)
             if config.settings.slos:
                 askers["error budget"] = Budgets(prometheus, config.settings.slos)
-        return enricher.Setup(runbooks, config.settings.links, askers, self._view(config).external_url)
+        return Parts(runbooks, config.settings.links, askers, self._view(config).external_url)
 
     async def _past(self, key: str, since: datetime) -> Past:
         try:
@@ -407,6 +413,18 @@ class App:
         except StoreUnavailable as e:
             log.warning("no history: the store is away", extra={"error": str(e)})
             return Past()
+
+    def _setup(self, config: Config) -> Setup:
+        settings = config.settings
+        token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
+        return Setup(
+            external_url=self.view.external_url,
+            severities=tuple(s.name for s in config.policy.severities),
+            commands=commands(),
+            runbooks=self.enricher.parts.runbooks,
+            may_act=None if may_act == "anyone" else frozenset(may_act),
+            api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
+        )
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])

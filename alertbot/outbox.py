@@ -33,6 +33,7 @@ from alertbot.domain.model import (
 )
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
+from alertbot.enrich.deploys import suspects_of
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent, Told
 from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError
 from alertbot.storms import Look, Storms, incident_of, is_storm
@@ -337,8 +338,11 @@ class Outbox:
         told_until = delivery.remote.get(TOLD_UNTIL)
         since = datetime.fromisoformat(told_until) if told_until else None
         page = await self.store.entries(incident=incident.id, since=since, limit=200)
-        more = Enrichment() if told or self.enricher is None else self.enricher.known(incident, alerts)
-        links = Links(incident=self.page) if told else self.links(incident, alerts)
+        more, links = Enrichment(), Links(incident=self.page)
+        if told is None:
+            known = more if self.enricher is None else self.enricher.known(incident, alerts)
+            more = replace(known, suspects=await suspects_of(self.store, self.policy.deploys, alerts))
+            links = self.links(incident, alerts)
         if more.runbook is not None:
             links = replace(links, runbook=more.runbook.url)
         return Job(
@@ -357,7 +361,8 @@ class Outbox:
 
     def _knows_more(self, job: Job) -> bool:
         """More was found while an attempt was under way."""
-        return self.enricher is not None and self.enricher.known(job.incident, job.alerts) != job.enrichment
+        shown = job.enrichment
+        return self.enricher is not None and shown | self.enricher.known(job.incident, job.alerts) != shown
 
     async def _card(self, want: Want) -> Mapping[str, str]:
         if want.kind != "remind":

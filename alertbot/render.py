@@ -8,7 +8,7 @@ ever data to a template, never the source of one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNot
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 from markupsafe import Markup, escape
 
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.durations import humanize
 from alertbot.domain.enrichment import Enrichment, RunbookRef
 from alertbot.domain.model import (
@@ -34,7 +35,7 @@ from alertbot.domain.model import (
 )
 from alertbot.domain.reasons import Reason
 from alertbot.domain.storm import Group, Storm
-from alertbot.notifiers.base import Job, Links
+from alertbot.notifiers.base import Job, Links, Told
 from alertbot.paths import data_dir
 
 #: Folders whose templates are filled from a job (see `context`). Others are the pages', which fill them
@@ -244,8 +245,26 @@ def runbook_view(found: RunbookRef | None) -> RunbookRef | None:
 def known(found: Enrichment, now: datetime) -> list[str]:
     """What was found beside the alerts, in words, a line each."""
     template = _environment(data_dir("templates") / "words").get_template("known.j2")
-    values = {"graph": found.graph, "budgets": found.budgets, "history": found.history, "now": now}
+    found_of = {name: getattr(found, name) for name in ("suspects", "graph", "budgets", "history")}
+    values = {**found_of, "now": now}
     return [line.strip() for line in template.render(values).splitlines() if line.strip()]
+
+
+def told_lines(told: Told) -> list[str]:
+    """A verdict or a notice in words, a line each."""
+    template = _environment(data_dir("templates") / "words").get_template("window.j2")
+    window = told.window
+    values = {"verdict": window.verdict, "why": window.why.value, "window": window, "deploys": told.deploys}
+    return [line.strip() for line in template.render(values).splitlines() if line.strip()]
+
+
+def deploy_links(deploys: Iterable[Deploy]) -> list[tuple[str, str]]:
+    """The ways to a deploy and to what it changed, of the first that has them."""
+    found: dict[str, str] = {}
+    for deploy in deploys:
+        for name, url in (("Deploy", deploy.url), ("Diff", deploy.compare_url), ("Roll back", deploy.rollback)):
+            found[name] = found.get(name) or http_url(url)
+    return [(name, url) for name, url in found.items() if url]
 
 
 def counts(incident: Incident) -> str:
@@ -328,14 +347,21 @@ def context(job: Job) -> dict[str, Any]:
         "flapping": incident.flapping,
         "test": incident.test,
         "links": safe_links(job.links),
-        "ways": ways(job.links, job.enrichment.links),
+        "ways": ways(job.links, [*job.enrichment.links, *deploy_links(_deploys(job))]),
         "runbook": None if resolved else runbook_view(job.enrichment.runbook),
         "known": [] if resolved else known(job.enrichment, job.now),
         "news": job.news,
+        "told": told_lines(job.told) if job.told is not None else [],
         "storm": storm_view(job.storm) if job.storm is not None else None,
         "incident": incident,
         "now": job.now,
     }
+
+
+def _deploys(job: Job) -> list[Deploy]:
+    if job.told is not None:
+        return list(job.told.deploys)
+    return [suspect.deploy for suspect in job.enrichment.suspects[:1]]
 
 
 def check_templates(root: Path | None = None) -> list[str]:

@@ -270,6 +270,16 @@ class Renderer:
         values = render.context(replace(job, alerts=()))
         return self._reply(self._say("remind.j2", values), values, broadcast=True)
 
+    def told(self, job: Job) -> Message:
+        """A verdict, or the notice that a maintenance ends soon: a message of its own."""
+        values = render.context(replace(job, alerts=()))
+        head, said = self._say("told.j2", values), "\n".join(values["told"])
+        blocks = [{"type": "header", "text": plain(head, HEADER)}, _section(plain(said))]
+        links = _links(values["ways"])
+        if links:
+            blocks.append(_section(mrkdwn(links)))
+        return Message(words(head, FALLBACK), blocks, words(f"{head}: {render.one_line(said)}", FALLBACK))
+
     def _reply(self, text: str, values: Mapping[str, Any], broadcast: bool) -> Message:
         blocks = [_section(plain(text))]
         # A reply stands alone in the channel: there it has to say what it is about.
@@ -288,6 +298,8 @@ class Renderer:
         job = _as_people_know_it(job)
         values = render.context(replace(job, alerts=()))
         said = self._say("text.j2", values)
+        if job.told is not None:
+            return render.cut(render.one_line(f"{self._say('told.j2', values)}: {' '.join(values['told'])}"), FALLBACK)
         if job.action is Action.REMIND:
             said += f": {self._say('remind.j2', values)}"
         return render.cut(render.one_line(said), FALLBACK)

@@ -47,7 +47,7 @@ async def test_the_description_names_every_route(client: TestClient[Any, Any]) -
     described = {(method, path) for path, methods in document["paths"].items() for method in methods}
     # The variant with a slash at the end is no path of its own, and what Slack calls is described by Slack.
     slack = {("post", "/slack/commands"), ("post", "/slack/interactions")}
-    assert described == served - slack - {("post", "/webhooks/alertmanager/")}
+    assert described == {(m, path) for m, path in served - slack if path == "/" or not path.endswith("/")}
 
 
 async def test_an_incident_has_the_shape_of_the_contract(bot: ABot, api: Described) -> None:
