@@ -24,7 +24,8 @@ import alertbot
 from alertbot.alertmanager import Alertmanager
 from alertbot.clock import Clock, SystemClock
 from alertbot.commands import commands
-from alertbot.commands.desk import Desk, Setup, offered
+from alertbot.commands.desk import Desk, Terms, offered
+from alertbot.commands.socket import Socket
 from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
@@ -32,7 +33,8 @@ from alertbot.config.secrets import plain, secrets_of
 from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
-from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
+from alertbot.domain.matchers import Matcher
+from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident, IncidentStatus
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
 from alertbot.enrich.deploys import suspects_of
@@ -40,13 +42,17 @@ from alertbot.enrich.enricher import Asker, Enricher, Parts
 from alertbot.enrich.graph import Graphs
 from alertbot.enrich.history import Histories
 from alertbot.enrich.prometheus import Prometheus
-from alertbot.enrich.runbooks import Runbook, runbooks_of
+from alertbot.enrich.runbooks import Runbook, Runbooks, runbooks_of
 from alertbot.enrich.slo import Budgets
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
+from alertbot.notifiers.pagerduty_rest import PagerDutyRest
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
+from alertbot.reconcile import Reconciler
+from alertbot.reconcile import Settings as LookSettings
+from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
 from alertbot.store.base import Store, StoreUnavailable
@@ -107,8 +113,12 @@ class App:
             counts=self.metrics,
             on_wants=self.outbox.wake,
         )
+        self.remote_keys = RemoteKeys(self.store)
         self.alertmanager: Alertmanager | None = None
         """The one in the config, once started; None where there is none."""
+        self.reconciler = Reconciler(
+            self.store, self.time, lambda: self.alertmanager, self._look_settings, self._found, self._looked
+        )
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -116,7 +126,8 @@ class App:
         self._stop = asyncio.Event()
         self._away = "not started yet"
         self.view = self._view(self.config)
-        self.desk = Desk(self, self._setup(self.config))
+        self.desk = Desk(self, self._terms(self.config, Runbooks()))
+        self.socket = Socket(self.desk, self.metrics)
 
     # Starting and stopping.
 
@@ -138,11 +149,18 @@ class App:
             stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
+            # Before anything is decided: what is due by now was missed by us, not by the sender.
+            await self._expect_heartbeats(started=True)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
+            await self.reconciler.start()
+            stack.push_async_callback(self.reconciler.stop)
             self.desk.session = self._session
-            self.desk.take(self._setup(self.config))
+            self.desk.take(self._terms(self.config, self.enricher.parts.runbooks))
             stack.push_async_callback(self.desk.close)
+            stack.push_async_callback(self.socket.close)
+            settings = self.config.settings.global_
+            self.socket.use(plain(settings.slack_app_token), settings.slack_api_url)
             await self._listen(stack, listening)
             trimming = asyncio.create_task(self._trim(), name="trim")
             stack.push_async_callback(_cancel, trimming)
@@ -273,6 +291,9 @@ class App:
     ) -> int:
         """See `alertbot.web.ports.Bot`."""
         raw = RawEvent(self.time.now(), source, body, trace_id)
+        if source in ("silence", "unsilence"):
+            decided = decided or asyncio.get_running_loop().create_future()
+            decided.add_done_callback(lambda _: self.reconciler.wake())
         try:
             seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         except StoreUnavailable as e:
@@ -281,6 +302,10 @@ class App:
         self._away = ""
         self.metrics.events_received.labels(source).inc()
         return seq
+
+    async def remote_key(self, remote: str, said: str) -> str:
+        """See `alertbot.web.ports.Bot`."""
+        return await self.remote_keys.key_of(remote, said)
 
     def wake(self) -> None:
         """Something was put back into the store: a delivery that is due, or an event that is not decided."""
@@ -325,12 +350,15 @@ class App:
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
-        self.desk.take(self._setup(config))
+        self.desk.take(self._terms(config, enrichment.runbooks))
+        self.socket.use(plain(new.global_.slack_app_token), new.global_.slack_api_url)
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
         self._retired = retired
         await self._adopt_if_changed(config.policy)
+        await self._expect_heartbeats()
         self.outbox.wake()
+        self.reconciler.wake()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
         log.info("the config was reloaded", extra={"notes": notes})
@@ -366,6 +394,7 @@ class App:
             },
             max_body=settings.max_body,
             slack_signing_secret=plain(config.settings.global_.slack_signing_secret),
+            pagerduty_webhook_secret=plain(config.settings.global_.pagerduty_webhook_secret),
             receivers=tuple(config.policy.receivers),
             dry=tuple(
                 DryDestination(receiver, kind, to, i.dry)
@@ -393,6 +422,22 @@ class App:
             headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
         return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
 
+    def _look_settings(self) -> LookSettings:
+        settings = self.config.settings.global_
+        receiver = settings.alertmanager_receiver
+        return LookSettings(
+            every=settings.reconcile_every,
+            external_urls=frozenset((*settings.alertmanager_url, *settings.alertmanager_external_url)),
+            receiver=None if receiver is None else Matcher("receiver", "=~", receiver),
+            page=self.view.external_url,
+        )
+
+    async def _found(self, source: str, body: bytes) -> None:
+        await self.accept(source, body, SOURCES[source](body, self.time.now()), "", wait=True)
+
+    def _looked(self, answered: bool) -> None:
+        self.metrics.alertmanager_up.set(answered)
+
     async def _enrichment(self, config: Config) -> Parts:
         """What is shown with an incident. The runbooks are read here, off the loop."""
         runbooks = await asyncio.to_thread(runbooks_of, config)
@@ -414,16 +459,18 @@ class App:
             log.warning("no history: the store is away", extra={"error": str(e)})
             return Past()
 
-    def _setup(self, config: Config) -> Setup:
+    def _terms(self, config: Config, runbooks: Runbooks) -> Terms:
         settings = config.settings
         token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
-        return Setup(
+        pagerduty = plain(settings.global_.pagerduty_api_token)
+        return Terms(
             external_url=self.view.external_url,
             severities=tuple(s.name for s in config.policy.severities),
             commands=commands(),
-            runbooks=self.enricher.parts.runbooks,
-            may_act=None if may_act == "anyone" else frozenset(may_act),
+            runbooks=runbooks,
+            may_act=None if may_act is None else frozenset(may_act),
             api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
+            rota=PagerDutyRest(pagerduty, settings.global_.pagerduty_api_url) if pagerduty else None,
         )
 
     async def _close_notifiers(self) -> None:
@@ -440,10 +487,24 @@ class App:
         """The outbox gave up on a receiver for an incident: that is an event like any other."""
         found = await self.store.incident(incident)
         fallback = self.config.policy.receivers[receiver].fallback
-        if found is None or fallback is None or fallback in found.also:
+        if found is None or fallback is None or (fallback in found.also and fallback not in found.resting):
             return
         body = json.dumps({"incident": incident, "receiver": receiver}).encode()
         await self.accept("kept_failing", body, SOURCES["kept_failing"](body, self.time.now()), "")
+
+    async def _expect_heartbeats(self, *, started: bool = False) -> None:
+        """What is to be heard of regularly is waited for, and where it is already, after a start, a whole period."""
+        watches: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await self.store.incidents(statuses=[IncidentStatus.PENDING.value], cursor=cursor, limit=500)
+            watches += [incident.id for incident in page.incidents if incident.watch]
+            cursor = page.next
+            if cursor is None:
+                break
+        if watches or self.config.policy.heartbeats:
+            body = json.dumps({"watches": watches, "started": started}).encode()
+            await self.accept("heartbeats", body, SOURCES["heartbeats"](body, self.time.now()), "")
 
     async def _trim(self) -> None:
         """Every hour: forget what is older than `retention`."""

@@ -26,7 +26,6 @@ from alertbot.domain.model import (
     DeliveryStatus,
     Entry,
     Incident,
-    IncidentStatus,
     Level,
     Want,
     delivery_id,
@@ -330,8 +329,8 @@ class Outbox:
                 await self._failed(delivery, action, result)
 
     def _stale(self, incident: Incident, delivery: Delivery) -> bool:
-        """A reminder of what is no longer open, or is acknowledged by now."""
-        return delivery.want.kind == "remind" and incident.status is not IncidentStatus.OPEN
+        """A reminder of what was acknowledged, or is over, by now."""
+        return delivery.want.kind == "remind" and incident.status is not delivery.want.level.status
 
     async def _job(self, delivery: Delivery, action: Action, incident: Incident, told: Told | None) -> Job:
         alerts = await self.store.members(incident.id, ALERTS_SHOWN)

@@ -31,6 +31,7 @@ from alertbot.domain.model import (
     Incident,
     IncidentStatus,
     Level,
+    Silence,
     Want,
 )
 from alertbot.domain.reasons import Reason
@@ -180,6 +181,8 @@ class AlertView:
     held_by: str
     held_until: datetime | None
     url: str
+    silenced: str = ""
+    """By whom, until when and why nobody is disturbed by it, as it stands on a card."""
 
 
 def alert_view(alert: Alert) -> AlertView:
@@ -203,7 +206,16 @@ def alert_view(alert: Alert) -> AlertView:
         held_by=one_line(held.by) if held else "",
         held_until=held.until if held else None,
         url=http_url(alert.generator_url),
+        silenced=_silenced(alert.silence) if alert.firing and alert.silence is not None else "",
     )
+
+
+def _silenced(silence: Silence) -> str:
+    why = f": {cut(one_line(silence.comment), 300)}" if one_line(silence.comment) else ""
+    if silence.inhibited:
+        return f"Inhibited in Alertmanager{why}"
+    until = utc(silence.until) if silence.until is not None else "resolved"
+    return f"Silenced by {one_line(silence.by)} until {until}{why}"
 
 
 def safe_links(links: Links) -> Links:
@@ -313,6 +325,7 @@ def _of_group(groups: Sequence[Group]) -> str:
 def context(job: Job) -> dict[str, Any]:
     """What a template of `JOB_TEMPLATES` can name.
 
+    `here_only` says why a silence is not kept in Alertmanager.
     `action`, `status`, `severity`, `reason` are words; `title` and `counts` one line each; `labels` the group
     labels; `firing`, `held`, `resolved` are lists of `AlertView` (at most a few hundred in all) and
     `firing_count`, `held_count`, `resolved_count` the true numbers; `links` has only valid ones, and `ways` these and
@@ -342,9 +355,15 @@ def context(job: Job) -> dict[str, Any]:
         "opened_at": incident.opened_at,
         "acknowledged_at": incident.acknowledged_at,
         "acknowledged_by": one_line(incident.acknowledged_by or ""),
+        "ack_due_at": incident.ack_due_at,
+        "overdue": incident.overdue,
+        "escalate_at": incident.escalate_at,
+        "escalates_to": one_line(incident.escalates_to),
+        "escalated_to": [one_line(name) for name in incident.escalated if name not in incident.resting],
         "resolved_at": incident.resolved_at if resolved else None,
         "resolved_by": one_line(incident.resolved_by or "") if resolved else "",
         "flapping": incident.flapping,
+        "here_only": one_line(incident.silence.problem) if incident.silence is not None else "",
         "test": incident.test,
         "links": safe_links(job.links),
         "ways": ways(job.links, [*job.enrichment.links, *deploy_links(_deploys(job))]),

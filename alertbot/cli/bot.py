@@ -157,7 +157,7 @@ def seconds(time: str | None) -> str:
 
 @cli.group(cls=ListByDefault)
 def incidents() -> None:
-    """What is going on: list, show, ack, resolve.
+    """What is going on: list, show, ack, resolve, silence, unsilence.
 
     \b
     Example: alertbot incidents list --status open
@@ -274,6 +274,56 @@ for _name, _what, _wanted, _help in (
                 click.argument("incident")(_act(_what, _wanted))
             )
         )
+    )
+
+
+@incidents.command("silence")
+@asks_the_bot
+@click.option("--for", "duration", default="", help="How long, as 1h; without it, until the alerts resolve.")
+@click.option("--comment", default="", help="Why: it shows in Alertmanager too.")
+@click.option("--by", default=me, help="Who acts.", show_default="you")
+@click.argument("incident")
+def incidents_silence(
+    config_file: Path,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
+    duration: str,
+    comment: str,
+    by: str,
+    incident: str,
+) -> None:
+    """Silence exactly the alerts of an incident that fire now. What joins it later is told.
+
+    \b
+    Example: alertbot incidents silence 5kq3v7x2ma --for 1h --comment "the disk is being replaced"
+    """
+    path = f"api/v1/incidents/{quoted(incident)}/silence"
+    (found,) = ask(config_file, url, token, ("POST", path, (), {"by": by, "duration": duration, "comment": comment}))
+    ours = [s for s in found["silences"] if s["via"] == "alertbot"]
+    if as_json:
+        print_json(found)
+    for silence in () if as_json else ours:
+        until = f"until {seconds(silence['until'])}" if silence["until"] else "until they resolve"
+        click.echo(f"{len(silence['alerts'])} of {found['counts']['firing']} alerts are silenced {until}")
+        if silence["problem"]:
+            say(f"muted here only: {silence['problem']}")
+    if not ours:
+        raise No(f"{found['id']} is {found['status']}: there is nothing to silence")
+
+
+@incidents.command("unsilence")
+@asks_the_bot
+@click.argument("incident")
+def incidents_unsilence(config_file: Path, url: str | None, token: str | None, as_json: bool, incident: str) -> None:
+    """End the silence that was made through alertbot. What still fires is told anew.
+
+    \b
+    Example: alertbot incidents unsilence 5kq3v7x2ma
+    """
+    (found,) = ask(config_file, url, token, ("DELETE", f"api/v1/incidents/{quoted(incident)}/silence", (), None))
+    print_json(found) if as_json else click.echo(
+        f"{found['id']} is {found['status']}, and silenced no more by alertbot"
     )
 
 

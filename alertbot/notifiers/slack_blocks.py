@@ -52,7 +52,9 @@ _TOLD: Final = frozenset(
         Reason.NEW_EPISODE, Reason.ALERT_RESOLVED, Reason.CUT_OFF, Reason.INHIBITED, Reason.MUTED,
         Reason.RELEASED, Reason.CLEARED_WHILE_HELD, Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON,
         Reason.NOTE_ADDED, Reason.SEVERITY_RAISED, Reason.REFIRED, Reason.STILL_FIRING, Reason.HOLD_ENDED,
-        Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ASSIGNED,
+        Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ASSIGNED, Reason.ESCALATED, Reason.ACK_OVERDUE,
+        Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY, Reason.SILENCED, Reason.SILENCE_ENDS_SOON,
+        Reason.SILENCE_ENDED, Reason.UNSILENCED, Reason.FOUND_THERE, Reason.GONE_THERE,
     }
 )  # fmt: skip
 #: The mentions that a configuration may ask for.
@@ -86,6 +88,8 @@ class Line:
     until: datetime | None
     note: str
     to: str = ""
+    receiver: str = ""
+    change: str = ""
 
 
 def units(text: str) -> int:
@@ -252,7 +256,7 @@ class Renderer:
         lines = [_line(e, job, alerts) for e in entries if _tells(e)]
         lines = list(dict.fromkeys(lines))
         raised = any(line.reason == Reason.SEVERITY_RAISED for line in lines)
-        broadcast = (job.action is Action.REOPEN or raised) and not job.delivery.want.level.quiet
+        broadcast = (job.action in (Action.REOPEN, Action.ESCALATE) or raised) and not job.delivery.want.level.quiet
         if not lines and job.action not in (Action.REOPEN, Action.RESOLVE):
             return None
         # A person's deed and the incident's step are few, and matter more than the twentieth alert.
@@ -400,7 +404,9 @@ def _line(entry: Entry, job: Job, alerts: Mapping[str, Alert]) -> Line:
         what=_what(entry, job, alerts) if entry.identity or entry.labels else "",
         by=render.cut(render.one_line(entry.by), 100),
         until=entry.until,
-        note=render.cut(render.one_line(entry.details.get("note", "")), 2 * LINE),
+        note=render.cut(render.one_line(entry.details.get("note") or entry.details.get("comment") or ""), 2 * LINE),
+        change=render.cut(render.one_line(entry.details.get("what", "")), 300),
+        receiver=render.cut(render.one_line(entry.details.get("receiver", "")), 100),
         to=render.cut(render.one_line(entry.details.get("to", "")), 100),
     )
 

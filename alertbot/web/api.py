@@ -74,7 +74,7 @@ class Api:
                 limit=_limit(query, 100),
             ),
         )
-        found = [await self._shape(incident, ALERTS_IN_LIST) for incident in page.incidents]
+        found = [await self._shape(incident, ALERTS_IN_LIST) for incident in page.incidents if not incident.watch]
         return _json(shapes.Incidents(incidents=found, next=page.next))
 
     async def incident(self, request: web.Request) -> web.Response:
@@ -105,6 +105,15 @@ class Api:
         """Writes something down."""
         body = await _body(request, shapes.NewNote)
         return await self._act(request, "note", {"by": body.by, "text": body.text})
+
+    async def silence(self, request: web.Request) -> web.Response:
+        """Silences the alerts that fire."""
+        body = await _body(request, shapes.NewSilence)
+        return await self._act(request, "silence", body.model_dump())
+
+    async def unsilence(self, request: web.Request) -> web.Response:
+        """Ends the silence that was made through alertbot."""
+        return await self._act(request, "unsilence", {"by": "api"})
 
     async def explain(self, request: web.Request) -> web.Response:
         """Why: every decision about the alerts that have these labels."""

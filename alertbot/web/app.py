@@ -78,6 +78,11 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
             "End a maintenance window now", shapes.Maintenance, errors=(409,),
         ),
         Endpoint(
+            "POST", "/webhooks/pagerduty", door.pagerduty, Access.WEBHOOK,
+            "PagerDuty's webhooks, version 3, signed; answered once they are durable",
+            shapes.Accepted, errors=(400, 408, 413, 415),
+        ),
+        Endpoint(
             "GET", "/api/v1/incidents", it.incidents, Access.API,
             "Incidents, the newest first", shapes.Incidents, query=api.LIST_QUERY,
         ),
@@ -98,6 +103,15 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         Endpoint(
             "POST", f"{incident}/notes", it.note, Access.API,
             "Write something down", shapes.Incident, body=shapes.NewNote,
+        ),
+        Endpoint(
+            "POST", f"{incident}/silence", it.silence, Access.API,
+            "Silence the alerts that fire, in Alertmanager too where it can be reached",
+            shapes.Incident, body=shapes.NewSilence,
+        ),
+        Endpoint(
+            "DELETE", f"{incident}/silence", it.unsilence, Access.API,
+            "End the silence that was made through alertbot", shapes.Incident,
         ),
         Endpoint(
             "GET", "/api/v1/explain", it.explain, Access.API,

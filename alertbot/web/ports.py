@@ -30,6 +30,10 @@ class ReloadRefused(Exception):
         self.problems = list(problems)
 
 
+class RemoteUnknown(Exception):
+    """Which incident it is cannot be found out now: the sender is to try again."""
+
+
 @dataclass(frozen=True, slots=True)
 class DryDestination:
     """A destination that is rendered and never sent to, because a credential is missing."""
@@ -62,6 +66,7 @@ class View:
     webhook_tokens: tuple[str, ...] = ()
     api_tokens: tuple[str, ...] = ()
     slack_signing_secret: str = field(default="", repr=False)
+    pagerduty_webhook_secret: str = field(default="", repr=False)
     webhook_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of each sender that signs, or names a token of its own."""
     max_body: int = 32 * 1024 * 1024
@@ -95,6 +100,13 @@ class Bot(Protocol):
     @property
     def desk(self) -> Desk:
         """Where what people do in Slack is answered."""
+
+    async def remote_key(self, remote: str, said: str) -> str:
+        """The key that we gave to an incident of PagerDuty's, by PagerDuty's id of it; empty for one that is not ours.
+
+        `said` is the key that came with it, and is remembered. Raises `StoreError`, and `RemoteUnknown` where PagerDuty
+        has to be asked and does not answer.
+        """
 
     def clock(self) -> datetime:
         """Now, in UTC."""

@@ -5,7 +5,7 @@ Times are RFC 3339 in UTC, keys are snake_case. None of these shapes has a place
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -133,6 +133,22 @@ class MaintenanceList(Shape):
     maintenance: list[Maintenance]
 
 
+class Silence(Shape):
+    """Why nobody is disturbed by some alerts that fire, named by fingerprint. `until` is null: until they resolve.
+
+    `via`: made through alertbot, or in Alertmanager; or there is none, and Alertmanager inhibits them. `problem`: it is
+    muted here only, or not wholly kept in Alertmanager, and why.
+    """
+
+    by: str
+    since: datetime
+    until: datetime | None
+    comment: str
+    via: Literal["alertbot", "alertmanager", "inhibited"]
+    alerts: list[str]
+    problem: str | None
+
+
 class Incident(Shape):
     """What is paged, acknowledged, resolved.
 
@@ -151,6 +167,7 @@ class Incident(Shape):
     acknowledged_by: str | None
     resolved_at: datetime | None
     flapping: bool
+    silences: list[Silence]
     counts: Counts
     alerts: list[Alert]
     deliveries: list[Delivery]
@@ -292,6 +309,13 @@ class NewMaintenance(Request):
     reason: str = Field(default="", max_length=1000)
 
 
+class NewSilence(By):
+    """For how long (`1h`; empty: until its alerts resolve), and why."""
+
+    duration: str = Field(default="", max_length=50)
+    comment: str = Field(default="", max_length=2_000)
+
+
 class Retry(Request):
     """How to try again: for a parked alert, `alert` replaces what came in."""
 
@@ -368,6 +392,26 @@ def maintenance_shape(window: Window, policy: Policy) -> Maintenance:
     )
 
 
+def silence_shapes(incident: model.Incident, alerts: Iterable[model.Alert]) -> list[Silence]:
+    """The silences that alerts which fire are under, each once."""
+    found: dict[model.Silence, list[str]] = {}
+    for alert in alerts:
+        if alert.firing and alert.silence is not None:
+            found.setdefault(alert.silence, []).append(alert.fingerprint)
+    return [
+        Silence(
+            by=silence.by,
+            since=silence.since,
+            until=silence.until,
+            comment=silence.comment,
+            via="inhibited" if silence.inhibited else "alertmanager" if silence.id else "alertbot",
+            alerts=fingerprints,
+            problem=(silence.made_here and incident.silence is not None and incident.silence.problem) or None,
+        )
+        for silence, fingerprints in found.items()
+    ]
+
+
 def incident_shape(
     incident: model.Incident,
     alerts: Sequence[model.Alert],
@@ -390,6 +434,7 @@ def incident_shape(
         acknowledged_by=incident.acknowledged_by,
         resolved_at=incident.resolved_at,
         flapping=incident.flapping,
+        silences=silence_shapes(incident, alerts),
         counts=Counts(firing=incident.firing, held=incident.held, resolved=incident.resolved),
         alerts=[alert_shape(a) for a in alerts],
         deliveries=[delivery_shape(d) for d in deliveries],

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alertbot.clock import MovableClock
-from alertbot.commands.desk import Desk, Setup
+from alertbot.commands.desk import Desk, Terms
 from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed, RawEvent
@@ -93,8 +93,11 @@ class ABot:
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
         self.enricher = Enricher(Parts(external_url=self.view.external_url), self.moved, _nobody)
-        self.desk = Desk(self, Setup(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
+        self.desk = Desk(self, Terms(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
         self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
+
+    async def remote_key(self, remote: str, said: str) -> str:
+        return said
 
     def clock(self) -> datetime:
         return self.moved.now()
