@@ -360,7 +360,8 @@ class Outbox:
 
     def _knows_more(self, job: Job) -> bool:
         """More was found while an attempt was under way."""
-        return self.enricher is not None and self.enricher.known(job.incident, job.alerts) != job.enrichment
+        shown = job.enrichment
+        return self.enricher is not None and shown | self.enricher.known(job.incident, job.alerts) != shown
 
     async def _card(self, want: Want) -> Mapping[str, str]:
         if want.kind != "remind":
