@@ -48,6 +48,11 @@ class Release:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._looks: set[asyncio.Task[None]] = set()
 
+    @property
+    def under_way(self) -> int:
+        """Questions that are being asked."""
+        return len(self._looks) + len(self._asking)
+
     def wake(self) -> None:
         """A window waits for Alertmanager's word."""
         look = asyncio.create_task(self._look(), name="release")
