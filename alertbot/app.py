@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp import web
 
 import alertbot
+from alertbot.alertmanager import Alertmanager
 from alertbot.clock import Clock, SystemClock
 from alertbot.commands import commands
 from alertbot.commands.desk import Desk, Terms, offered
@@ -28,11 +29,18 @@ from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
 from alertbot.config.secrets import plain, secrets_of
+from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
-from alertbot.enrich.runbooks import Runbooks, runbooks_of
+from alertbot.enrich import enricher
+from alertbot.enrich.enricher import Asker, Enricher
+from alertbot.enrich.graph import Graphs
+from alertbot.enrich.history import Histories
+from alertbot.enrich.prometheus import Prometheus
+from alertbot.enrich.runbooks import Runbook, Runbooks, runbooks_of
+from alertbot.enrich.slo import Budgets
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
@@ -89,6 +97,7 @@ class App:
         self.outbox = Outbox(
             self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
+        self.enricher = self.outbox.enricher = Enricher(enricher.Setup(), self.time, self.outbox.found)
         self.engine = Engine(
             self.store,
             self.config.policy,
@@ -97,6 +106,8 @@ class App:
             counts=self.metrics,
             on_wants=self.outbox.wake,
         )
+        self.alertmanager: Alertmanager | None = None
+        """The one in the config, once started; None where there is none."""
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -119,15 +130,18 @@ class App:
             stack.push_async_callback(self.store.close)
             self._session = aiohttp.ClientSession(trust_env=False)
             stack.push_async_callback(self._session.close)
+            self.alertmanager = self._alertmanager(self.config)
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
+            self.enricher.setup = await self._enrichment(self.config)
+            stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
             self.desk.session = self._session
-            self.desk.take(self._terms(self.config, await asyncio.to_thread(runbooks_of, self.config)))
+            self.desk.take(self._terms(self.config, self.enricher.setup.runbooks))
             stack.push_async_callback(self.desk.close)
             stack.push_async_callback(self.socket.close)
             settings = self.config.settings.global_
@@ -220,6 +234,19 @@ class App:
         """Now, in UTC."""
         return self.time.now()
 
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        """The address of the runbook of an incident with these alerts."""
+        found = self.enricher.runbook(alerts)
+        return None if found is None else found.url
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        """A runbook by its name in the folder."""
+        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        """All that is known of an incident; takes as long as the parts of a search may."""
+        return await self.enricher.found(incident, alerts)
+
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
         return [
@@ -282,14 +309,16 @@ class App:
             )
             if changed
         ]
-        runbooks = await asyncio.to_thread(runbooks_of, config)
+        enrichment = await self._enrichment(config)
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
+        self.alertmanager = self._alertmanager(config)
+        self.enricher.setup = enrichment
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
-        self.desk.take(self._terms(config, runbooks))
+        self.desk.take(self._terms(config, enrichment.runbooks))
         self.socket.use(plain(new.global_.slack_app_token), new.global_.slack_api_url)
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
@@ -355,6 +384,39 @@ class App:
             rota=PagerDutyRest(pagerduty, settings.global_.pagerduty_api_url) if pagerduty else None,
         )
 
+    def _alertmanager(self, config: Config) -> Alertmanager | None:
+        settings = config.settings.global_
+        if self._session is None or not settings.alertmanager_url:
+            return None
+        headers = {}
+        if settings.alertmanager_bearer_token is not None:
+            headers["Authorization"] = f"Bearer {settings.alertmanager_bearer_token.get_secret_value()}"
+        elif settings.alertmanager_username is not None and settings.alertmanager_password is not None:
+            password = settings.alertmanager_password.get_secret_value()
+            headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
+        return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
+
+    async def _enrichment(self, config: Config) -> enricher.Setup:
+        """What is shown with an incident. The runbooks are read here, off the loop."""
+        runbooks = await asyncio.to_thread(runbooks_of, config)
+        for problem in runbooks.problems:
+            log.warning("a runbook: %s", problem)
+        askers: dict[str, Asker] = {"history": Histories(self._past)}
+        url = config.settings.global_.prometheus_url
+        if url is not None and self._session is not None:
+            prometheus = Prometheus(url, self._session)
+            askers["graph"] = Graphs(prometheus)
+            if config.settings.slos:
+                askers["error budget"] = Budgets(prometheus, config.settings.slos)
+        return enricher.Setup(runbooks, config.settings.links, askers, self._view(config).external_url)
+
+    async def _past(self, key: str, since: datetime) -> Past:
+        try:
+            return await self.store.past(key, since)
+        except StoreUnavailable as e:
+            log.warning("no history: the store is away", extra={"error": str(e)})
+            return Past()
+
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])
 
@@ -403,7 +465,6 @@ def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Lin
     return Links(
         incident=f"{external_url}incidents/{incident.id}",
         graph=next((a.generator_url for a in alerts if a.generator_url), ""),
-        runbook=said("runbook_url", "runbook"),
         dashboard=said("dashboard_url", "dashboard"),
         silence=silence if alertmanager and matchers else "",
     )

@@ -17,7 +17,8 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from alertbot.clock import Clock
-from alertbot.domain.decide import Needs, decide, needs, needs_more, reindexed
+from alertbot.domain.decide import Needs, decide, needs, needs_last, needs_more, reindexed
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.events import (
     Acknowledged,
     AlertsReported,
@@ -26,6 +27,7 @@ from alertbot.domain.events import (
     RawEvent,
     StoredEvent,
     Unreadable,
+    WindowDue,
     Woken,
 )
 from alertbot.domain.model import Entry, Want
@@ -33,7 +35,8 @@ from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.domain.repeats import Marks, Repeats, marks
 from alertbot.domain.situation import Decision, Situation
-from alertbot.store.base import Changes, Keys, Parked, Store, StoreError, StoreUnavailable
+from alertbot.domain.windows import Window
+from alertbot.store.base import Changes, Due, Keys, Parked, Store, StoreError, StoreUnavailable
 
 log = logging.getLogger("alertbot.engine")
 
@@ -70,7 +73,8 @@ class _Job:
 
 
 class Engine:
-    """See the module's text. `on_wants` is called after each commit that asks something of the outbox.
+    """See the module's text. `on_wants` is called after each commit that asks something of the outbox, `on_asking`
+    after one in which a window waits for Alertmanager's word before it releases what it held.
 
     `on_decision` sees every decision in order, before it is committed (the replay listens there). With nobody there,
     repeats are only counted.
@@ -85,6 +89,7 @@ class Engine:
         *,
         counts: Counts | None = None,
         on_wants: Callable[[], None] = lambda: None,
+        on_asking: Callable[[], None] = lambda: None,
         on_decision: Callable[[Decision], None] | None = None,
         backlog: int = BACKLOG,
     ) -> None:
@@ -94,6 +99,7 @@ class Engine:
         self.parsers = parsers
         self.counts = counts
         self.on_wants = on_wants
+        self.on_asking = on_asking
         self.on_decision = on_decision
         self.failing = ""
         """Why nothing is decided now; empty while all is well."""
@@ -224,10 +230,10 @@ class Engine:
             if self._next_wake is None or self._next_wake > now:
                 return False
             due = await self.store.due(now, WAKES)
-            if due:
-                await self._decide_woken(due, now)
+            if due.some:
+                await self._decide_due(due, now)
             self._next_wake = await self.store.next_wake()
-            return bool(due)
+            return due.some
 
     def _next_jobs(self) -> list[_Job]:
         jobs: list[_Job] = []
@@ -281,7 +287,7 @@ class Engine:
         """Loads for a batch, decides it in order, then what is due at once because of it."""
         situation = Situation(self.policy)
         events = self._news([(job, event) for job in jobs for event in job.parsed.events])
-        await self._load(situation, [event for _, event in events])
+        await self._load(situation, [event for _, event in events], jobs[0].at)
         work = _Gathered()
         for job, event in events:
             for part in _slices(event):
@@ -320,17 +326,24 @@ class Engine:
                 self.counts.decided(Reason.DUPLICATE)
         return news
 
-    async def _decide_woken(self, due: Sequence[str], now: datetime) -> None:
+    async def _decide_due(self, due: Due, now: datetime) -> None:
+        """Windows first, for what they release is due with them."""
         situation = Situation(self.policy)
         work = _Gathered()
-        await self._wake(situation, due, now, work)
+        ended = [WindowDue(name) for name in due.windows]
+        if ended:
+            await self._load(situation, ended, now)
+            for event in ended:
+                self._apply(situation, decide(situation, event, now), work)
+        released = [i for i in work.incidents if _is_due(situation, i, now)]
+        await self._wake(situation, list(dict.fromkeys([*due.incidents, *released]))[:WAKES], now, work)
         await self._commit(work.changes(situation, (), ()))
 
     async def _wake(self, situation: Situation, due: Iterable[str], now: datetime, work: _Gathered) -> None:
         woken = [Woken(i) for i in due]
         if not woken:
             return
-        await self._load(situation, woken)
+        await self._load(situation, woken, now)
         for n, event in enumerate(woken):
             self._apply(situation, decide(situation, event, now), work)
             if n % 50 == 49:
@@ -345,20 +358,19 @@ class Engine:
             for entry in decision.entries:
                 self.counts.decided(entry.reason)
 
-    async def _load(self, situation: Situation, events: Sequence[Event]) -> None:
-        """What the events name, what follows from that, and the incidents that wait for a source."""
-        first = Needs()
+    async def _load(self, situation: Situation, events: Sequence[Event], now: datetime) -> None:
+        """What the events name, what follows from that, and what follows from that again."""
+        first, more, last = Needs(), Needs(), Needs()
         for event in events:
-            needs(event, first)
+            needs(self.policy, event, now, first)
         await self._fetch(situation, first)
-        more = Needs()
         for event in events:
             needs_more(situation, event, more)
         more.incidents -= situation.incidents.keys()
         more.members -= first.members
         await self._fetch(situation, more)
-        last = Needs()
-        last.incidents = {i for name in more.waiting for i in situation.waiting(name) if i not in situation.incidents}
+        for event in events if more.waiting or more.held_in else ():
+            needs_last(situation, event, more, last)
         await self._fetch(situation, last)
 
     async def _fetch(self, situation: Situation, wanted: Needs) -> None:
@@ -370,6 +382,10 @@ class Engine:
             relations=frozenset(wanted.relations),
             waiting=frozenset(wanted.waiting),
             labels=wanted.labels,
+            windows=frozenset(wanted.windows),
+            held_in=frozenset(wanted.held_in),
+            services=frozenset(wanted.services),
+            deploys_since=wanted.deploys_since,
         )
         if keys == Keys():
             return
@@ -379,6 +395,8 @@ class Engine:
             incidents=loaded.incidents,
             relations=loaded.relations,
             waiting=loaded.waiting,
+            windows=loaded.windows,
+            deploys=loaded.deploys,
             labelled=loaded.labelled,
         )
 
@@ -392,13 +410,16 @@ class Engine:
                 one.error,
                 extra={"parked": one.id, "where": one.where, "event": one.ref},
             )
-        wakes = [i.wake_at for i in changes.incidents if i.wake_at is not None]
+        times = [*(i.wake_at for i in changes.incidents), *(w.wake_at for w in changes.windows)]
+        wakes = [time for time in times if time is not None]
         if wakes:
             first = min(wakes)
             if self._next_wake is None or first < self._next_wake:
                 self._next_wake = first
         if changes.wants:
             self.on_wants()
+        if any(w.asked_at is not None and not w.over for w in changes.windows):
+            self.on_asking()
 
     # A changed policy.
 
@@ -436,6 +457,8 @@ class _Gathered:
         self.incidents: dict[str, None] = {}
         self.wants: dict[str, Want] = {}
         self.entries: list[Entry] = []
+        self.windows: dict[str, Window] = {}
+        self.deploys: dict[str, Deploy] = {}
 
     def add(self, decision: Decision) -> None:
         for alert in decision.alerts:
@@ -444,6 +467,8 @@ class _Gathered:
             self.incidents[incident.id] = None
         for want in decision.wants:
             self.wants[want.id] = want
+        self.windows |= {window.id: window for window in decision.windows}
+        self.deploys |= {deploy.id: deploy for deploy in decision.deploys}
         self.entries += [e for e in decision.entries if e.reason not in NOT_RECORDED]
 
     def changes(self, situation: Situation, done: Sequence[int], parked: Sequence[Parked]) -> Changes:
@@ -454,6 +479,8 @@ class _Gathered:
             wants=list(self.wants.values()),
             entries=self.entries,
             parked=parked,
+            windows=list(self.windows.values()),
+            deploys=list(self.deploys.values()),
         )
 
 

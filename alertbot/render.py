@@ -19,6 +19,7 @@ from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNot
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 
 from alertbot.domain.durations import humanize
+from alertbot.domain.enrichment import Enrichment, RunbookRef
 from alertbot.domain.model import (
     Action,
     Alert,
@@ -106,6 +107,20 @@ def ago(start: datetime, now: datetime) -> str:
     return f"{since(start, now)} ago" if now - start >= timedelta(seconds=1) else "just now"
 
 
+def number(value: float) -> str:
+    """A measured number with four digits: `12.35k`, `0.0731`."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.4g}"
+
+
+def left(share: float) -> str:
+    """What is left of something that can be overspent, in words."""
+    percent = round(share * 100)
+    return f"{percent} % left" if percent > 0 else f"none left, {-percent} % overspent" if percent < 0 else "none left"
+
+
 def environment(subdir: str) -> SandboxedEnvironment:
     """The templates of one destination. Names that contain `.html` are escaped; an undefined name is an
     error."""
@@ -132,7 +147,7 @@ def _environment(folder: Path) -> SandboxedEnvironment:
     )
     filters = {
         "ago": ago, "since": since, "duration": duration, "utc": utc,
-        "clean": clean, "one_line": one_line, "cut": cut, "http_url": http_url,
+        "clean": clean, "one_line": one_line, "cut": cut, "http_url": http_url, "number": number, "left": left,
     }  # fmt: skip
     env.filters.update(filters)
     return env
@@ -191,6 +206,38 @@ def safe_links(links: Links) -> Links:
     )
 
 
+def ways(links: Links, more: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+    """(name, address) of every way on that may be shown: the runbook first, the incident itself last.
+
+    A configured link fills in for one of ours of the same name that is not there.
+    """
+    safe = safe_links(links)
+    ours = {"Runbook": safe.runbook, "Graph": safe.graph, "Dashboard": safe.dashboard}
+    rest: dict[str, str] = {}
+    for name, address in more:
+        if url := http_url(address):
+            place, named = (ours, name.capitalize()) if name.capitalize() in ours else (rest, one_line(name))
+            place[named] = place.get(named) or url
+    found = {**ours, **rest}
+    found["Silence"] = safe.silence or found.get("Silence", "")
+    found["Incident"] = safe.incident
+    return [(name, url) for name, url in found.items() if url]
+
+
+def runbook_view(found: RunbookRef | None) -> RunbookRef | None:
+    """The runbook as templates see it: cleaned. None where it is a link only, which stands with the others."""
+    if found is None or not found.name:
+        return None
+    return RunbookRef(one_line(found.title), http_url(found.url), tuple(map(one_line, found.steps)), found.name)
+
+
+def known(found: Enrichment, now: datetime) -> list[str]:
+    """What was found beside the alerts, in words, a line each."""
+    template = _environment(data_dir("templates") / "words").get_template("known.j2")
+    values = {"graph": found.graph, "budgets": found.budgets, "history": found.history, "now": now}
+    return [line.strip() for line in template.render(values).splitlines() if line.strip()]
+
+
 def counts(incident: Incident) -> str:
     """How many alerts, in words: `2 firing, 1 held`; `resolved` where nothing is left."""
     parts = [f"{n} {word}" for n, word in ((incident.firing, "firing"), (incident.held, "held")) if n]
@@ -239,9 +286,10 @@ def context(job: Job) -> dict[str, Any]:
 
     `action`, `status`, `severity`, `reason` are words; `title` and `counts` one line each; `labels` the group
     labels; `firing`, `held`, `resolved` are lists of `AlertView` (at most a few hundred in all) and
-    `firing_count`, `held_count`, `resolved_count` the true numbers; `links` has only valid ones; `news` are
-    the entries since the destination was last told; `incident` is the record itself (its text is not cleaned:
-    prefer the names above).
+    `firing_count`, `held_count`, `resolved_count` the true numbers; `links` has only valid ones, and `ways` these and
+    the configured ones as (name, address); `runbook` has `title` and `steps`, or is None; `known` are lines of what
+    else was found; `news` are the entries since the destination was last told; `incident` is the record itself (its
+    text is not cleaned: prefer the names above).
     """
     incident = job.incident
     views = [alert_view(alert) for alert in job.alerts]
@@ -270,6 +318,9 @@ def context(job: Job) -> dict[str, Any]:
         "flapping": incident.flapping,
         "test": incident.test,
         "links": safe_links(job.links),
+        "ways": ways(job.links, job.enrichment.links),
+        "runbook": None if resolved else runbook_view(job.enrichment.runbook),
+        "known": [] if resolved else known(job.enrichment, job.now),
         "news": job.news,
         "storm": storm_view(job.storm) if job.storm is not None else None,
         "incident": incident,

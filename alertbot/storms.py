@@ -152,7 +152,7 @@ class Storms:
 
     async def _services(self, deliveries: Sequence[Delivery]) -> dict[str, str]:
         loaded = await self.store.load(Keys(incidents=frozenset(d.want.incident for d in deliveries)))
-        return {i.id: service_of(i.labels, self.policy.storms.services) for i in loaded.incidents}
+        return {i.id: service_of(i.labels, self.policy.deploys.naming.service) for i in loaded.incidents}
 
     async def look(self, delivery: Delivery, now: datetime) -> Look:
         """What is to be said of a storm now, and when to look again. Moves the members that are to move."""
@@ -217,7 +217,7 @@ class Storms:
         names = [s.name for s in self.policy.severities]
         sample = await self.store.load(Keys(members=frozenset(d.want.incident for d in open_[:SAMPLE])))
         firing = [a for a in sample.alerts if a.firing]
-        return storm_of(incidents, firing, since, names, self.policy.storms.services)
+        return storm_of(incidents, firing, since, names, self.policy.deploys.naming.service)
 
 
 class _Folds:

@@ -9,8 +9,9 @@ from typing import Final
 from alertbot import render
 from alertbot.commands import views, words
 from alertbot.commands.base import Act, Answer, Asked, Command, Look, say
+from alertbot.domain.enrichment import RunbookRef
 from alertbot.domain.model import Incident
-from alertbot.enrich.runbooks import Runbook, RunbookRef, Runbooks
+from alertbot.enrich.runbooks import Runbook, Runbooks
 
 #: Runbooks that one answer offers besides its own.
 OTHERS: Final = 8

@@ -9,9 +9,10 @@ from typing import Any, Final
 from alertbot import render
 from alertbot.commands.base import Answer, Look, Person, button, say, section
 from alertbot.commands.outcome import state_of
+from alertbot.domain.enrichment import RunbookRef
 from alertbot.domain.explain import sentence
 from alertbot.domain.model import Alert, Entry, Incident
-from alertbot.enrich.runbooks import Runbook, RunbookRef
+from alertbot.enrich.runbooks import Runbook
 from alertbot.notifiers.slack_blocks import Block, code, escape, mrkdwn, plain
 
 #: Incidents of one list, lines of one record, runbooks to choose from.

@@ -14,11 +14,23 @@ from datetime import timedelta
 from typing import Final
 
 from alertbot.config.integrations import entries
-from alertbot.config.models import InhibitRuleModel, Limits, ReceiverModel, RouteModel, Settings, SeverityModel
+from alertbot.config.models import (
+    Deploys,
+    InhibitRuleModel,
+    Limits,
+    MaintenanceModel,
+    ReceiverModel,
+    RouteModel,
+    Settings,
+    SeverityModel,
+)
 from alertbot.domain.budgets import EMAIL, PAGERDUTY, SLACK_POSTS, SLACK_UPDATES, SMS, Rate
+from alertbot.domain.deploys import DeploySettings
+from alertbot.domain.intervals import TimeInterval
 from alertbot.domain.matchers import Matcher
 from alertbot.domain.policy import Destination, Flapping, InhibitRule, Policy, Receiver, Severity, Storms
 from alertbot.domain.routing import Route
+from alertbot.domain.windows import MAINTENANCE_NAME, Naming, Recurring
 
 #: What the root has where it says nothing (dispatch/route.go, DefaultRouteOpts; `reopen_within` is ours).
 ROOT: Final = Route(key="", receiver="")
@@ -39,11 +51,32 @@ def compile_policy(settings: Settings) -> Policy:
         route=compile_route(settings.route),
         receivers={r.name: _receiver(r, destinations[r.name]) for r in settings.receivers},
         inhibit_rules=tuple(_rule(i, rule) for i, rule in enumerate(settings.inhibit_rules)),
-        intervals={i.name: i.time_intervals for i in (*settings.time_intervals, *settings.mute_time_intervals)},
-        storms=Storms(
-            settings.storms.cards, settings.storms.every, settings.storms.quiet, settings.deploys.labels.service
-        ),
+        intervals=_intervals(settings),
+        storms=Storms(settings.storms.cards, settings.storms.every, settings.storms.quiet),
+        deploys=_deploys(settings.deploys),
+        maintenance=tuple(_recurring(settings, m) for m in settings.maintenance),
+        alertmanager=bool(settings.global_.alertmanager_url),
         flapping=Flapping(settings.flapping.changes, settings.flapping.within, settings.flapping.quiet),
+    )
+
+
+def _intervals(settings: Settings) -> dict[str, tuple[TimeInterval, ...]]:
+    return {i.name: i.time_intervals for i in (*settings.time_intervals, *settings.mute_time_intervals)}
+
+
+def _recurring(settings: Settings, model: MaintenanceModel) -> Recurring:
+    known = _intervals(settings)
+    inside = tuple(interval for name in model.time_intervals for interval in known[name])
+    return Recurring(model.name, {"alertname": MAINTENANCE_NAME, **model.labels}, inside, model.reason)
+
+
+def _deploys(model: Deploys) -> DeploySettings:
+    return DeploySettings(
+        settle=model.settle,
+        max_duration=model.max_duration,
+        lookback=model.lookback,
+        panic_threshold=model.panic_threshold,
+        naming=Naming(model.labels.service, model.labels.environment),
     )
 
 

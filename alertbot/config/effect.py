@@ -14,20 +14,10 @@ NOT_IN_EFFECT: Final[Mapping[str, str]] = {
     "escalation_policies": "bring in further receivers while nobody acknowledges",
     "route.escalation": "bring in further receivers while nobody acknowledges",
     "severities.ack_within": "count and show incidents that nobody acknowledged in time",
-    "deploys": "hold alerts of what is being deployed, and show recent deploys with an alert",
     "heartbeats": "tell a receiver when an alert that must keep firing falls silent",
-    "slos": "show the error budget with an incident",
-    # `alertbot runbook` and `alertbot check --rules` read the folder already.
-    "runbooks.path": "show the runbook with an incident",
-    "runbooks.url": "link a runbook that is not in runbooks.path",
     "global.alertmanager_url": "reconcile with Alertmanager and make silences",
-    "global.prometheus_url": "draw graphs and read error budgets",
     "global.heartbeat_url": "tell a dead man's switch that alertbot is alive",
     "global.pagerduty_webhook_secret": "take acknowledgements from PagerDuty",
-    "web.github_webhook_secret": "take deploys from GitHub",
-    "web.vercel_webhook_secret": "take deploys from Vercel",
-    "web.railway_webhook_secret": "take deploys from Railway",
-    "web.argocd_webhook_secret": "take deploys from Argo CD",
     "web.sentry_webhook_secret": "take alerts from Sentry",
 }
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from email.utils import getaddresses
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
 
+from alertbot.config.patterns import Pattern, query_pattern, url_pattern
 from alertbot.domain.durations import DurationError, parse_duration
 from alertbot.domain.intervals import IntervalError, TimeInterval, parse_interval
 from alertbot.domain.matchers import Matcher, MatcherError, parse_matchers
@@ -47,6 +48,10 @@ def _duration(value: object) -> timedelta:
         return parse_duration(value)
     except DurationError as error:
         raise ValueError(str(error)) from None
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 def _more_than_nothing(value: timedelta) -> timedelta:
@@ -199,6 +204,18 @@ def _name(value: str) -> str:
     return value
 
 
+def _url_pattern(value: object) -> Pattern:
+    if not isinstance(value, str):
+        raise ValueError("expected an address, such as https://logs.example.org/?q={{ labels.service }}")
+    return url_pattern(value)
+
+
+def _query_pattern(value: object) -> Pattern:
+    if not isinstance(value, str):
+        raise ValueError("expected a query of PromQL")
+    return query_pattern(value)
+
+
 def _no_empty_secret(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
@@ -215,12 +232,17 @@ def _secret_url(value: SecretStr) -> SecretStr:
     return value
 
 
+_T = TypeVar("_T")
+#: One value, or a list of them.
+OneOrMore = Annotated[tuple[_T, ...], BeforeValidator(_as_tuple)]
 Bool = Annotated[bool, BeforeValidator(_boolean)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_more_than_nothing)]
 Size = Annotated[int, BeforeValidator(_size)]
 #: One line of a `matchers` list. Alertmanager takes several matchers in one line too.
 MatcherLine = Annotated[tuple[Matcher, ...], PlainValidator(_matchers)]
+UrlPattern = Annotated[Pattern, PlainValidator(_url_pattern)]
+QueryPattern = Annotated[Pattern, PlainValidator(_query_pattern)]
 Interval = Annotated[TimeInterval, PlainValidator(_interval)]
 Name = Annotated[str, AfterValidator(_name)]
 LabelValue = Annotated[str, BeforeValidator(_label_value)]

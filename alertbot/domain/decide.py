@@ -2,7 +2,7 @@
 
 Pure. `needs` says what to load for an event, `needs_more` what follows from what was loaded, `decide` answers. What
 is decided
-stands in `reports` (alerts), `flush` (the clock) and `people`.
+stands in `reports` (alerts), `flush` (the clock), `people`, and `releases` (deploys and maintenance).
 """
 
 from __future__ import annotations
@@ -10,17 +10,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from alertbot.domain import flush, inhibit, people, reports
+from alertbot.domain import flush, inhibit, people, releases, reports, silences
 from alertbot.domain.events import (
     Acknowledged,
     ActRefused,
     AlertsReported,
     Assigned,
+    DeployReported,
     Event,
     KeptFailing,
+    MaintenanceReported,
     NoteAdded,
     ReceiverTested,
+    ReleaseChecked,
     ResolvedByPerson,
+    SeenThere,
+    Silenced,
+    SilenceKept,
+    Unsilenced,
+    WindowDue,
     Woken,
 )
 from alertbot.domain.fingerprint import fingerprint
@@ -29,13 +37,17 @@ from alertbot.domain.policy import Policy
 from alertbot.domain.routing import group_labels, incident_key, match
 from alertbot.domain.severity import severities_of
 from alertbot.domain.situation import Decision, Situation
+from alertbot.domain.windows import WindowKind, going_on
 from alertbot.domain.work import Work
 
 
 class Needs:
     """What to load, as sets (the store's `Keys` without the store)."""
 
-    __slots__ = ("identities", "incident_keys", "incidents", "labels", "members", "relations", "waiting")
+    __slots__ = (
+        "deploys_since", "held_in", "identities", "incident_keys", "incidents", "labels", "members", "relations",
+        "services", "waiting", "windows",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.identities: set[str] = set()
@@ -45,22 +57,44 @@ class Needs:
         self.relations: set[str] = set()
         self.waiting: set[str] = set()
         self.labels: Mapping[str, str] | None = None
+        self.windows: set[str] = set()
+        """With any name, also all that are not over."""
+        self.held_in: set[str] = set()
+        self.services: set[str] = set()
+        self.deploys_since: datetime | None = None
+
+    def all_windows(self, policy: Policy, now: datetime) -> None:
+        """Those that are not over, and what is known of the repeating ones that go on."""
+        self.windows.update(("", *(window.id for window in going_on(policy.maintenance, now))))
 
 
-def needs(event: Event, into: Needs) -> None:
+def needs(policy: Policy, event: Event, now: datetime, into: Needs) -> None:
     """What the event names by itself."""
     match event:
         case AlertsReported():
             into.identities.update(report.fingerprint for report in event.alerts)
         case Woken(incident):
             into.members.add(incident)
+            into.all_windows(policy, now)
+        case DeployReported(report):
+            into.all_windows(policy, now)
+            into.services.add(report.service)
+            into.deploys_since = now - policy.deploys.lookback - policy.deploys.max_duration
+        case MaintenanceReported() | WindowDue() | ReleaseChecked():
+            into.all_windows(policy, now)
+            into.windows.add(event.id if isinstance(event, MaintenanceReported) else event.window)
+            into.identities.update(event.gone if isinstance(event, ReleaseChecked) else ())
         case Acknowledged():
             if event.incident:
                 into.incidents.add(event.incident)
             else:
                 into.labels = event.labels
-        case ResolvedByPerson() | NoteAdded() | Assigned() | ActRefused() | KeptFailing():
+        case ResolvedByPerson() | NoteAdded() | Assigned() | ActRefused() | KeptFailing() | SilenceKept():
             into.incidents.add(event.incident)
+        case Silenced() | Unsilenced():
+            into.members.add(event.incident)
+        case SeenThere():
+            into.identities.update(event.silences, event.vouched)
         case ReceiverTested():
             pass
 
@@ -94,8 +128,33 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
             for alert in situation.members(incident):
                 if alert.firing:
                     into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))
+            into.held_in.update(w.id for w in situation.windows() if w.kind is WindowKind.DEPLOY)
+        case DeployReported():
+            into.held_in.update(w.id for w in situation.windows() if w.kind is WindowKind.DEPLOY)
+        case MaintenanceReported():
+            into.held_in.add(event.id)
+        case WindowDue(name):
+            window = situation.known_windows.get(name)
+            into.held_in.update((name, *window.joined) if window is not None else ())
+        case ReleaseChecked():
+            for identity in event.gone:
+                into.incidents.update(row.incident for row in situation.current(identity) if row.incident)
+        case SeenThere():
+            for identity in event.silences:
+                into.members.update(row.incident for row in situation.current(identity) if row.incident)
         case _:
             pass
+
+
+def needs_last(situation: Situation, event: Event, more: Needs, into: Needs) -> None:
+    """What follows from that again: the incidents that wait for a source or a window, and what else may hold them."""
+    waiting = {incident for name in more.waiting for incident in situation.waiting(name)}
+    held = situation.held_in(more.held_in)
+    into.incidents.update({*waiting, *(alert.incident for alert in held)} - situation.incidents.keys())
+    if isinstance(event, WindowDue):
+        for alert in held:
+            if alert.firing:
+                into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))
 
 
 def decide(situation: Situation, event: Event, now: datetime, trace_id: str = "") -> Decision:
@@ -116,10 +175,26 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
             people.assign(work, event)
         case ActRefused():
             people.refuse(work, event)
+        case Silenced():
+            silences.silence(work, event)
+        case Unsilenced():
+            silences.unsilence(work, event)
+        case SilenceKept():
+            silences.kept(work, event)
+        case SeenThere():
+            silences.seen_there(work, event)
         case KeptFailing():
             people.fall_back(work, event)
         case ReceiverTested():
             people.test(work, event)
+        case DeployReported():
+            releases.deploy_reported(work, event)
+        case MaintenanceReported():
+            releases.maintenance_reported(work, event)
+        case WindowDue(window):
+            releases.due(work, window)
+        case ReleaseChecked():
+            releases.checked(work, event)
     return work.decision()
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from alertbot.domain.deploys import DeployReport
+from alertbot.domain.model import Silence
+
+#: The `source` of alerts that our own look at Alertmanager found, or found gone.
+RECONCILE: Final = "reconcile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,26 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True)
+class Silenced:
+    """Somebody wants to hear no more of an incident's alerts that fire: for a time, or (None) until they resolve."""
+
+    incident: str
+    by: str
+    duration: timedelta | None = None
+    comment: str = ""
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsilenced:
+    """Somebody ends the silence that was made through alertbot."""
+
+    incident: str
+    by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
 class ActRefused:
     """Somebody wanted to do something that is not theirs to do. `act` is the name of it."""
 
@@ -85,6 +113,24 @@ class ActRefused:
     by: str
     act: str
     via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceKept:
+    """How the silence of an incident stands in Alertmanager: of how many alerts, and why not of all."""
+
+    incident: str
+    alerts: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenThere:
+    """What Alertmanager's API says of alerts that fire here: who silences them (None: nobody), and that it has them."""
+
+    silences: Mapping[str, Silence | None] = field(default_factory=dict)
+    """By identity; only where that changed."""
+    vouched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +153,69 @@ class ReceiverTested:
     nonce: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DeployReported:
+    """A sender said something of a deploy."""
+
+    report: DeployReport
+
+
+class MaintenanceAction(StrEnum):
+    """What is done to a maintenance window."""
+
+    START = "start"
+    EXTEND = "extend"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceReported:
+    """Somebody opens, extends (`duration` more than it has) or ends a maintenance window.
+
+    `labels` are what inhibit rules match it by. `duration` is None only for an end.
+    """
+
+    action: MaintenanceAction
+    id: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    duration: timedelta | None = None
+    by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDue:
+    """The time that a deploy's or maintenance's window asked to be looked at has come."""
+
+    window: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChecked:
+    """Alertmanager was asked, before what a window held is released. `gone` are the fingerprints that do not fire."""
+
+    window: str
+    gone: tuple[str, ...] = ()
+
+
 Event = (
     AlertsReported
     | Woken
     | Acknowledged
     | ResolvedByPerson
     | NoteAdded
-    | Assigned
-    | ActRefused
     | KeptFailing
     | ReceiverTested
+    | DeployReported
+    | MaintenanceReported
+    | WindowDue
+    | ReleaseChecked
+    | Assigned
+    | ActRefused
+    | Silenced
+    | Unsilenced
+    | SilenceKept
+    | SeenThere
 )
 
 

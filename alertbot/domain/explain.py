@@ -17,7 +17,12 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.ALERT_RESOLVED: "the alert is resolved",
     Reason.CUT_OFF: "cut off a truncated body whose rest is resolved: kept open, its state unknown",
     Reason.HEARD_AGAIN: "heard of again after it was cut off: it still fires",
+    Reason.FOUND_THERE: "it fires in Alertmanager, by two looks at it, and was not open here: taken in",
+    Reason.GONE_THERE: "no member of Alertmanager has it any more, by two looks at all of them: taken for resolved",
+    Reason.INHIBITED_THERE: "Alertmanager inhibits it{comment}: no reminders meanwhile",
     Reason.INHIBITED: "held by the inhibit rule “{by}”{until}",
+    Reason.HELD_BY_DEPLOY: "held by the inhibit rule “{by}” while a deploy goes on ({windows}){until}",
+    Reason.HELD_BY_MAINTENANCE: "held by the inhibit rule “{by}” in a maintenance window ({windows}){until}",
     Reason.MUTED: "muted by the time interval “{by}”{until}",
     Reason.RELEASED: "no longer held by “{by}”",
     Reason.CLEARED_WHILE_HELD: "resolved while it was held by “{by}”: recorded, and never sent",
@@ -34,6 +39,28 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.REPEAT_INTERVAL: "reminded: repeat_interval is over and nobody acknowledged",
     Reason.FLAPPING: "flapping: it opened and closed too often, so nobody is paged until it is quiet{changes}",
     Reason.FLAPPING_ENDED: "no longer flapping: what holds now is told again",
+    Reason.DEPLOY_STARTED: "{by} says: a deploy of {service} {version} began",
+    Reason.DEPLOY_RETRIED: "{by} says: the deploy of {service} {version} is tried again",
+    Reason.DEPLOY_ENDED: "{by} says: the deploy of {service} {version} {status}",
+    Reason.DEPLOY_UPDATED: "{by} says more of the deploy of {service} {version}",
+    Reason.DEPLOY_HEARD_AGAIN: "{by} says of the deploy of {service} {version} what is known already",
+    Reason.DEPLOY_STALE: "{by} tells late of an earlier try of the deploy of {service} {version}",
+    Reason.NO_DEPLOY: "{by} tells of something that is no deploy",
+    Reason.MAINTENANCE_STARTED: "{by} opened the maintenance window {window}{until}: {reason}",
+    Reason.MAINTENANCE_EXTENDED: "{by} extended the maintenance window {window}{until}",
+    Reason.MAINTENANCE_KNOWN: "{by} opened the maintenance window {window}, but it is known already",
+    Reason.MAINTENANCE_ENDS_SOON: "the maintenance window ends soon, and something that it holds still fires",
+    Reason.NO_SUCH_WINDOW: "{by} named a maintenance window that is not there: {window}",
+    Reason.WINDOW_OVER: "{by} named the maintenance window {window}, but it is over",
+    Reason.DEPLOY_SETTLED: "the deploy {deploy} is done, and the time to settle is over{left}",
+    Reason.DEPLOY_FAILED: "the deploy {deploy} failed{left}",
+    Reason.DEPLOY_END_MISSING: "the end of the deploy {deploy} was never reported: max_duration is over{left}",
+    Reason.DEPLOY_TRIED_AGAIN: "the deploy {deploy} is tried again: what its earlier try held is released{left}",
+    Reason.TOO_MANY_HELD: "the deploy held {held} alerts of {service}, more than panic_threshold: the hold ends",
+    Reason.HELD_ALERT_WORSENED: "an alert that the deploy held fires with a higher severity: the hold ends",
+    Reason.MAINTENANCE_OVER: "the maintenance window {window} is over{left}",
+    Reason.MAINTENANCE_ENDED: "the maintenance window {window} was ended{left}",
+    Reason.ASKING_ALERTMANAGER: "over: Alertmanager is asked what still fires before that is released",
     Reason.ACKNOWLEDGED: "acknowledged by {by}",
     Reason.ALREADY_ACKNOWLEDGED: "{by} acknowledged, but it was acknowledged already",
     Reason.RESOLVED_BY_PERSON: "resolved by {by}",
@@ -41,6 +68,12 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.NOTE_ADDED: "note by {by}: {note}",
     Reason.ASSIGNED: "{by} gave it to {to}",
     Reason.NOT_ALLOWED: "{by} may not {act} it: slack.may_act does not name them",
+    Reason.SILENCED: "silenced by {by}{until}{comment}",
+    Reason.SILENCE_KEPT: "silenced in Alertmanager: {kept}{problem}",
+    Reason.SILENCE_ENDS_SOON: "the silence by {by} ends soon{until}, and it still fires: silence it anew, or take it",
+    Reason.SILENCE_ENDED: "the silence is over, and it still fires",
+    Reason.UNSILENCED: "the silence was ended by {by}",
+    Reason.NOT_SILENCED: "{by} ended its silence, but it had none that was made through alertbot",
     Reason.NOT_OPEN: "{by} acted on it, but it is {status}, not open",
     Reason.NO_SUCH_INCIDENT: "{by} acted on an incident that is not there",
     Reason.NO_SUCH_RECEIVER: "{by} tested a receiver that is not there: {receiver}",
@@ -69,5 +102,8 @@ def sentence(entry: Entry) -> str:
     changes = f" ({entry.details['changes']} changes)" if "changes" in entry.details else ""
     until = f" until {entry.until:%Y-%m-%d %H:%M:%S} UTC" if entry.until else ""
     waits = f", after the wait for its group{until}" if until else ""
-    words = _Blank({**entry.details, "waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes})
+    left = f"; {entry.details['left_to']} goes on to hold some of it" if "left_to" in entry.details else ""
+    comment = f": {entry.details['comment']}" if entry.details.get("comment") else ""
+    said = {"waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes}
+    words = _Blank({**entry.details, **said, "left": left, "comment": comment})
     return _SENTENCES[entry.reason].format_map(words)

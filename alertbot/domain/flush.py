@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from alertbot.domain import inhibit, lifecycle
+from alertbot.domain import inhibit, lifecycle, releases, silences
 from alertbot.domain.levels import REMINDED
 from alertbot.domain.model import Alert, AlertStatus, Cause, Hold, Incident, IncidentStatus, Level
 from alertbot.domain.muting import muted
@@ -26,6 +26,7 @@ def wake(work: Work, incident_id: str) -> None:
     work.incidents[incident_id] = incident
     if incident.flush_at is not None and incident.flush_at <= work.now:
         _flush(work, incident)
+    silences.look(work, work.incidents[incident_id])
     incident = work.incidents[incident_id]
     if incident.quiet_at is not None and incident.quiet_at <= work.now:
         _stop_flapping(work, incident)
@@ -59,7 +60,10 @@ def _flush(work: Work, incident: Incident) -> None:
         work.incidents[incident.id] = replace(incident, flush_at=work.now)
         return
     seen = _look(work, incident)
-    next_look = min((a.hold.until for a in seen.held if a.hold and a.hold.until), default=None)
+    releases.must_not_be_quiet(work, [*seen.fresh, *seen.held])
+    # What is due already is a window's end, and that has an event of its own.
+    ends = [a.hold.until for a in seen.held if a.hold and a.hold.until and a.hold.until > work.now]
+    next_look = min(ends, default=None)
     counted = replace(
         incident,
         cause=_cause_of(incident),
@@ -91,7 +95,7 @@ def _too_early(work: Work, incident: Incident) -> bool:
         if not alert.firing or alert.announced:
             continue
         ended = any(name in work.situation.ended for _, name in inhibit.target_of(work.policy, alert.labels))
-        if ended and not inhibit.hold_for(work.policy, alert.labels, work.situation.sources, work.now, alert.hold):
+        if ended and not inhibit.hold_for(work.policy, alert, work, work.now, alert.hold):
             return True
     return False
 
@@ -103,7 +107,8 @@ def _look(work: Work, incident: Incident) -> _Seen:
         if alert.firing and alert.announced:
             seen.told.append(alert)
         elif alert.firing:
-            hold = inhibit.hold_for(work.policy, alert.labels, work.situation.sources, work.now, alert.hold) or mute
+            hold = inhibit.hold_for(work.policy, alert, work, work.now, alert.hold) or mute
+            hold = hold or silences.hold(alert, work.now)
             now = _hold(work, alert, hold)
             (seen.fresh if hold is None else seen.held).append(now)
             seen.released = seen.released or (hold is None and alert.hold is not None)
@@ -165,7 +170,9 @@ def _gain(work: Work, incident: Incident, seen: _Seen) -> None:
     work.announce(seen.fresh)
     if incident.status is _S.ACKNOWLEDGED:
         opened = lifecycle.step(incident, _S.OPEN)
-        incident = replace(opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None)
+        incident = replace(
+            opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None, quieted=False
+        )
     work.tell(replace(incident, repeat_at=work.next_repeat(incident)), reason)
 
 
@@ -175,11 +182,14 @@ def _hold(work: Work, alert: Alert, hold: Hold | None) -> Alert:
     if hold == before:
         return alert
     after = replace(alert, hold=hold)
+    if hold is not None and hold.windows:
+        after = releases.credit(work, after, hold)
     work.put(after)
     if hold is None and before is not None:
         work.say("hold", Reason.RELEASED, alert=alert, by=before.by)
     elif hold is not None and (before is None or (before.reason, before.by) != (hold.reason, hold.by)):
-        work.say("hold", hold.reason, alert=alert, by=hold.by, until=hold.until)
+        details = {"windows": ", ".join(hold.windows)} if hold.windows else {}
+        work.say("hold", hold.reason, alert=alert, by=hold.by, until=hold.until, details=details)
     return after
 
 
@@ -219,8 +229,7 @@ def _repeat(work: Work, incident: Incident) -> None:
         work.incidents[incident.id] = replace(incident, repeat_at=None)
         return
     mute = muted(work.policy, route, work.now)
-    sources = work.situation.sources
-    holds = [inhibit.hold_for(work.policy, a.labels, sources, work.now, None) for a in firing]
+    holds = [inhibit.hold_for(work.policy, a, work, work.now, None) or silences.hold(a, work.now) for a in firing]
     work.incidents[incident.id] = later
     if incident.flapping and incident.told:
         work.say("incident", Reason.FLAPPING, incident=incident.id)
@@ -228,8 +237,8 @@ def _repeat(work: Work, incident: Incident) -> None:
         work.incidents[incident.id] = replace(later, repeat_at=mute.until)
         work.say("incident", Reason.MUTED, incident=incident.id, by=mute.by, until=mute.until)
     elif all(holds):
-        by = holds[0].by if holds[0] else ""
-        work.say("incident", Reason.INHIBITED, incident=incident.id, by=by)
+        first = next(hold for hold in holds if hold is not None)
+        work.say("incident", first.reason, incident=incident.id, by=first.by, until=first.until)
     elif not incident.told:
         work.open(replace(incident, firing=len(firing)), Reason.STILL_FIRING, firing)
     else:

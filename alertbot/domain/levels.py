@@ -12,12 +12,18 @@ from alertbot.domain.model import Action, Delivery, IncidentStatus, Level
 
 #: Integrations that keep a living picture of the incident. They are told of every change.
 LIVING: Final = frozenset({"slack", "webhook", "log"})
+#: Integrations whose card is edited when more is learnt about its incident.
+ENRICHED: Final = frozenset({"slack"})
 #: Integrations that are reminded. PagerDuty has reminders of its own.
 REMINDED: Final = frozenset({"slack", "email"})
 #: Integrations that know what an acknowledgement is.
 ACKNOWLEDGING: Final = LIVING | {"pagerduty"}
 #: Integrations that are told again of a new alert in an incident that they hold for open.
 NEWS_TOLD: Final = LIVING | {"pagerduty", "email"}
+#: Integrations that get a verdict or a notice. PagerDuty has no place for either, and a text is no place to read one.
+TOLD_OF_WINDOWS: Final = frozenset({"slack", "webhook", "log", "email"})
+#: One-off posts that are no incident's.
+ONE_OFF: Final = {"verdict": Action.VERDICT, "notice": Action.NOTICE}
 #: Integrations that disturb a person each time: they hear nothing of a flapping incident.
 PAGING: Final = frozenset({"pagerduty", "email", "sms"})
 
@@ -32,7 +38,10 @@ def action_for(delivery: Delivery) -> Action | None:
     if delivery.want.kind == "remind":
         return Action.REMIND if want.revision > shown.revision and want.status is IncidentStatus.OPEN else None
     if want.revision <= shown.revision:
-        return None
+        on_show = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
+        return Action.UPDATE if want.found > shown.found and on_show and integration in ENRICHED else None
+    if delivery.want.kind in ONE_OFF:
+        return ONE_OFF[delivery.want.kind]
     if want.quiet and shown.status is not None:
         return Action.UPDATE if integration in LIVING else None
     if want.status is IncidentStatus.RESOLVED:
@@ -58,10 +67,14 @@ def action_for(delivery: Delivery) -> Action | None:
 
 
 def shown_after(delivery: Delivery, action: Action | None) -> Level:
-    """What the destination shows once it was told; with no action, what it has heard of stays as it is."""
+    """What the destination shows once it was told; with no action, what it has heard of stays as it is.
+
+    Never an older revision: what a storm's card shows may be ahead of what was last wanted of it.
+    """
     want, shown = delivery.want.level, delivery.shown
     if action is None:
-        return Level(shown.status, shown.opening, want.revision, want.news, want.quiet)
+        revision, news = max(want.revision, shown.revision), max(want.news, shown.news)
+        return Level(shown.status, shown.opening, revision, news, want.quiet, want.found)
     if action is Action.ACKNOWLEDGE:
         return replace(want, opening=shown.opening)
     return want

@@ -66,8 +66,8 @@ class Hold:
     """Why an alert is kept back, and until when.
 
     `by` is the rule's or the time interval's name. `sources` are the identities of the alerts that
-    hold it (none for a mute). `since` is the start of the first of them: a rule's `duration` counts from
-    there. `until` is None where the hold ends with its sources.
+    hold it (none for a mute), `windows` the deploys and maintenance windows that do. `since` is the start of the
+    first of them: a rule's `duration` counts from there. `until` is None where the hold ends with alerts.
     """
 
     reason: Reason
@@ -76,6 +76,32 @@ class Hold:
     until: datetime | None = None
     sources: tuple[str, ...] = ()
     relation: str | None = None
+    windows: tuple[str, ...] = ()
+
+    @property
+    def muted(self) -> bool:
+        """It is a time interval's, not a rule's."""
+        return self.reason is Reason.MUTED
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nobody is to be disturbed by an alert that fires: who says so, from when to when (None: until it resolves), why.
+
+    `id` is Alertmanager's; empty where the silence was made through alertbot. `inhibited`: no person's silence, but
+    Alertmanager inhibits the alert. Of one made through alertbot, `ask_at` is when to ask whether it should go on,
+    `kept` how many of its alerts Alertmanager keeps silent too, `problem` why not all.
+    """
+
+    by: str
+    since: datetime
+    until: datetime | None = None
+    comment: str = ""
+    id: str = ""
+    inhibited: bool = False
+    ask_at: datetime | None = None
+    kept: int = 0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +147,11 @@ class Alert:
     """The inhibition relations in which it is a source while it fires (see domain.inhibit)."""
     two_sided: tuple[str, ...] = ()
     """Those of them whose target side it matches too."""
+    held_in: tuple[str, ...] = ()
+    """The windows that held this episode: their verdict will speak of it."""
+    silence: Silence | None = None
+    vouched: bool = False
+    """The API of our own Alertmanager has shown this episode: so its absence there means something."""
 
     @property
     def firing(self) -> bool:
@@ -180,11 +211,17 @@ class Incident:
     cause: Cause | None = None
     """What came in and is not told yet."""
     test: bool = False
+    silence: Silence | None = None
+    """The one that was made through alertbot, while it is to be kept."""
+    silence_at: datetime | None = None
+    """When to look at the silences of its alerts."""
+    quieted: bool = False
+    """It is acknowledged because all that people know of is silenced, and by nobody else."""
 
     @property
     def wake_at(self) -> datetime | None:
         """The next time at which this incident must be decided again, if any."""
-        times = [t for t in (self.flush_at, self.repeat_at, self.quiet_at) if t is not None]
+        times = [t for t in (self.flush_at, self.repeat_at, self.quiet_at, self.silence_at) if t is not None]
         return min(times) if times else None
 
     @property
@@ -198,7 +235,8 @@ class Level:
     """What a destination shows, or should show, of an incident.
 
     `status` is None where it has heard nothing yet. `news` is the last revision that is worth telling again.
-    `quiet`: the incident flaps, and what is there is only edited.
+    `quiet`: the incident flaps, and what is there is only edited. `found` grows with what is learnt about the incident
+    after a card was made: nothing of the incident changed, and the card says more.
     """
 
     status: IncidentStatus | None = None
@@ -206,6 +244,7 @@ class Level:
     revision: int = 0
     news: int = 0
     quiet: bool = False
+    found: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +252,8 @@ class Want:
     """The level that one destination is to be brought to: what a decision asks of the outbox.
 
     `kind` is "incident" for the incident's own card or page, "storm:…" for the one that stands in for many (`incident`
-    is then the storm's id), else the key of a one-off post ("remind").
+    is then the storm's id), else the key of a one-off post ("remind"; "verdict" and "notice", where `incident` is
+    a window's id).
     A later want for the same destination and kind replaces an earlier one that is not done yet.
     `rank` orders deliveries: 0 is the most urgent severity.
     """
@@ -273,8 +313,9 @@ class Delivery:
 class Entry:
     """One line of the record: what was decided about an incident or alert, when, and why.
 
-    `kind` is one of alert, hold, incident, notification, person, delivery, config. `by` names the rule, interval or
-    person. `until` is the end of a hold. An entry whose `sent` is False tells of something that was not sent.
+    `kind` is one of alert, hold, incident, notification, person, delivery, config, deploy, maintenance. `by` names the
+    rule, interval or person. `until` is the end of a hold. An entry whose `sent` is False tells of something that was
+    not sent.
     """
 
     at: datetime

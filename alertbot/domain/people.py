@@ -34,7 +34,7 @@ def acknowledge(work: Work, event: Acknowledged) -> None:
         incident = _named(work, found, event.by)
         if incident is None:
             continue
-        if incident.status is not _S.OPEN:
+        if incident.status is not _S.OPEN and not incident.quieted:
             known = incident.status is _S.ACKNOWLEDGED
             _too_late(work, incident, event, Reason.ALREADY_ACKNOWLEDGED if known else Reason.NOT_OPEN)
             continue
@@ -43,6 +43,7 @@ def acknowledge(work: Work, event: Acknowledged) -> None:
             acknowledged_at=work.now,
             acknowledged_by=event.by,
             repeat_at=None,
+            quieted=False,
             cause=work.cause,
         )
         work.say("person", Reason.ACKNOWLEDGED, incident=found, by=event.by, details={"via": event.via})

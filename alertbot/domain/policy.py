@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from alertbot.domain.deploys import DeploySettings
 from alertbot.domain.intervals import TimeInterval
 from alertbot.domain.matchers import Matcher
 from alertbot.domain.routing import Route
+from alertbot.domain.windows import Recurring
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,11 @@ class Storms:
     """When one card stands in for many: more than `cards` new incidents wait for theirs at a destination.
 
     It is edited every `every`, and over when for `quiet` nothing new came and no more than `cards` are still open.
-    `services` are the labels that name the deployed thing.
     """
 
     cards: int = 10
     every: timedelta = timedelta(seconds=5)
     quiet: timedelta = timedelta(minutes=2)
-    services: tuple[str, ...] = ("service", "app", "job")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ class Policy:
     intervals: Mapping[str, tuple[TimeInterval, ...]] | None = None
     flapping: Flapping | None = None
     storms: Storms = Storms()
+    deploys: DeploySettings = field(default_factory=DeploySettings)
+    maintenance: tuple[Recurring, ...] = ()
+    alertmanager: bool = False
+    """An Alertmanager can be asked, and can keep a silence."""
     routes: Mapping[str, Route] = field(init=False, repr=False, compare=False)
     """Every node of the tree by its key."""
 

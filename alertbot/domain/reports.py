@@ -6,10 +6,10 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from alertbot.domain import episodes, inhibit, lifecycle
-from alertbot.domain.events import AlertsReported, ReportedAlert
+from alertbot.domain import episodes, inhibit, lifecycle, silences
+from alertbot.domain.events import RECONCILE, AlertsReported, ReportedAlert
 from alertbot.domain.fingerprint import fingerprint
 from alertbot.domain.model import SEVERITY_LABEL, Alert, AlertStatus, Incident, IncidentStatus
 from alertbot.domain.policy import Policy
@@ -65,8 +65,13 @@ def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels
     elif report.firing and not rows[0].firing:
         # It may fire again: what an earlier config made of its labels counts no more.
         rows = [labelled(work.policy, row, labels) for row in rows]
+    if event.source == RECONCILE and report.firing:
+        report = _present(rows[0], report)
     merged = [(row, *episodes.merge(row, report, work.now)) for row in rows]
     reason = merged[0][2]
+    if event.source == RECONCILE and reason in (Reason.NEW_EPISODE, Reason.ALERT_RESOLVED):
+        found = Reason.FOUND_THERE if report.firing else Reason.GONE_THERE
+        work.say("alert", found, alert=rows[0])
     if reason is Reason.NEW_EPISODE:
         _opens(work, event, [after for _, after, _ in merged])
         return identity
@@ -83,6 +88,14 @@ def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels
             reason = why
     work.say("alert", reason, alert=merged[0][1])
     return identity
+
+
+def _present(row: Alert, report: ReportedAlert) -> ReportedAlert:
+    """What a look at Alertmanager found to fire, fires: it cannot be a late word of an episode that is closed."""
+    end = row.cleared_end
+    if row.firing or end is None or episodes.is_open(report.starts_at, end, row.cleared_start):
+        return report
+    return replace(report, starts_at=end + timedelta(microseconds=1))
 
 
 def _unheard(
@@ -146,7 +159,10 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
             settled=False,
             hold=None,
             cleared=False,
+            held_in=(),
             current=True,
+            silence=silences.of_refire(incident, row),
+            vouched=False,
         )
         work.put(alert)
         # It closed and fires again before anybody was told of the close: for people it never stopped.
@@ -212,7 +228,7 @@ def _look_at_waiting(work: Work) -> None:
         if incident is not None:
             # Not at once: what its end releases is often about to resolve too. Alertmanager waits for the
             # target's next group flush.
-            _flush_by(work, incident, work.now + work.route(incident).group_interval)
+            work.flush_by(incident, work.now + work.route(incident).group_interval)
 
 
 def _cut_off(work: Work, event: AlertsReported, heard: set[str]) -> None:
@@ -242,12 +258,4 @@ def _schedule(work: Work, incident_id: str) -> None:
         at = work.now
     else:
         at = work.now + route.group_wait
-    _flush_by(work, incident, at)
-
-
-def _flush_by(work: Work, incident: Incident, at: datetime) -> None:
-    """Looks at an incident at a time, or before."""
-    first = at if incident.flush_at is None else min(at, incident.flush_at)
-    if first != incident.flush_at or incident.cause is None:
-        incident = replace(incident, flush_at=first, cause=incident.cause or work.cause)
-    work.incidents[incident.id] = incident
+    work.flush_by(incident, at)

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from alertbot.domain import lifecycle
+from alertbot.domain.deploys import Deploy
+from alertbot.domain.inhibit import SourceLike
 from alertbot.domain.levels import PAGING
 from alertbot.domain.model import Alert, Cause, Entry, Incident, IncidentStatus, Level, Want
 from alertbot.domain.policy import Receiver
 from alertbot.domain.reasons import NEWS, Reason
 from alertbot.domain.routing import Route
 from alertbot.domain.situation import Decision, Situation
+from alertbot.domain.windows import Window, going_on
 
 _S = IncidentStatus
 
 #: What has a line in the record of its own, with more in it than that people were told.
 SAID_ALREADY: Final = frozenset(
     {
-        Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.ASSIGNED, Reason.FELL_BACK,
+        Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.ASSIGNED, Reason.SILENCED,
+        Reason.SILENCE_KEPT, Reason.SILENCE_ENDS_SOON, Reason.UNSILENCED, Reason.INHIBITED_THERE, Reason.FELL_BACK,
         Reason.TEST,
     }
 )  # fmt: skip
+#: What disturbs nobody, and stops what still calls.
+QUIETING: Final = frozenset({Reason.ACKNOWLEDGED, Reason.SILENCED, Reason.RESOLVED_BY_PERSON, Reason.ASSIGNED})
 
 
 class Work:
@@ -40,8 +46,11 @@ class Work:
         """Alerts that fire in an incident of which nobody was told yet, where that changed."""
         self.wants: dict[str, Want] = {}
         self.entries: list[Entry] = []
+        self.known_windows: dict[str, Window] = {}
+        self.deploys: dict[str, Deploy] = {}
         self.ended: dict[str, None] = {}
         """Inhibition relations of which a source ended."""
+        self._open_windows: list[Window] | None = None
         self._fresh_rows: dict[str, set[tuple[str, str]]] = {}
         self._newest_here: dict[str, str] = {}
 
@@ -52,6 +61,8 @@ class Work:
             tuple(self.incidents.values()),
             tuple(self.wants.values()),
             tuple(self.entries),
+            tuple(self.known_windows.values()),
+            tuple(self.deploys.values()),
         )
 
     # What is known now, the changes of this decision included.
@@ -74,6 +85,36 @@ class Work:
         rows += [self.alerts[k] for k in sorted(self._fresh_rows.get(identity, ()))]
         return [a for a in rows if a.current]
 
+    def sources(self, relation: str) -> list[SourceLike]:
+        """The firing sources of a relation (see `alertbot.domain.inhibit.Sources`)."""
+        return self.situation.sources(relation)
+
+    def windows(self) -> list[Window]:
+        """The windows that are not over by now, the earliest first; a repeating one that has held nothing yet too."""
+        if self._open_windows is None:
+            known = {w.id: w for w in self.situation.windows()} | self.known_windows
+            for window in going_on(self.policy.maintenance, self.now):
+                if self.window(window.id) is None:
+                    known[window.id] = window
+            self._open_windows = sorted((w for w in known.values() if not w.over), key=lambda w: (w.starts_at, w.id))
+        return self._open_windows
+
+    def put_window(self, window: Window) -> None:
+        """Takes in a window's new value."""
+        self.known_windows[window.id] = window
+        self._open_windows = None
+
+    def window(self, window_id: str) -> Window | None:
+        """A window as it is by now."""
+        return self.known_windows.get(window_id) or self.situation.known_windows.get(window_id)
+
+    def held_in(self, windows: Collection[str]) -> list[Alert]:
+        """The alerts that one of these windows held, as they are by now."""
+        found = {(a.incident, a.identity): a for a in self.situation.held_in(windows)}
+        found |= {key: alert for key, alert in self.alerts.items() if key in found or alert.held_in}
+        named = frozenset(windows)
+        return [a for a in found.values() if a.current and not named.isdisjoint(a.held_in)]
+
     def row(self, incident: str, identity: str) -> Alert | None:
         """An alert in one incident, as it is by now; None where it has no row there."""
         key = (incident, identity)
@@ -90,6 +131,11 @@ class Work:
         """Takes in a new incident: the newest of its key from now on."""
         self.incidents[incident.id] = incident
         self._newest_here[incident.key] = incident.id
+
+    def members(self, incident: str) -> list[Alert]:
+        """The alerts of an incident of which something is left to tell, as they are by now."""
+        known = [self.alerts.get((incident, a.identity), a) for a in self.situation.members(incident)]
+        return [a for a in known if not a.settled]
 
     def route(self, incident: Incident) -> Route:
         """The incident's route; the root's where the policy has changed and it is gone."""
@@ -116,6 +162,7 @@ class Work:
             acknowledged_by=None,
             resolved_at=None,
             resolved_by=None,
+            quieted=False,
         )
         opened = replace(opened, repeat_at=self.next_repeat(opened))
         self.tell(self.changes_state(opened), reason)
@@ -131,6 +178,7 @@ class Work:
             acknowledged_at=None if to is _S.HELD else incident.acknowledged_at,
             acknowledged_by=None if to is _S.HELD else incident.acknowledged_by,
             repeat_at=None,
+            quieted=False,
         )
         if incident.test:
             closed = replace(closed, flush_at=None)
@@ -172,7 +220,7 @@ class Work:
         known = self.situation.incidents.get(incident.id)
         was_flapping = known is not None and known.flapping and incident.flapping
         # What a person did disturbs nobody, and stops what still calls.
-        quiet = was_flapping and reason not in (Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.ASSIGNED)
+        quiet = was_flapping and reason not in QUIETING
         revision = incident.revision + 1
         reopened = known is None or known.openings != incident.openings
         news = revision if reason in NEWS or reopened or reason is Reason.FLAPPING_ENDED else incident.news
@@ -225,3 +273,10 @@ class Work:
             self.say("config", Reason.RECEIVER_REMOVED, incident=incident.id, by=incident.receiver)
         more = [self.policy.receivers[name] for name in incident.also if name in self.policy.receivers]
         return [own, *more]
+
+    def flush_by(self, incident: Incident, at: datetime) -> None:
+        """Looks at an incident at a time, or before."""
+        first = at if incident.flush_at is None else min(at, incident.flush_at)
+        if first != incident.flush_at or incident.cause is None:
+            incident = replace(incident, flush_at=first, cause=incident.cause or self.cause)
+        self.incidents[incident.id] = incident

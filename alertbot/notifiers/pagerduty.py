@@ -33,8 +33,10 @@ from alertbot.render import (
     cut,
     environment,
     one_line,
+    runbook_view,
     safe_links,
     title,
+    ways,
 )
 
 with warnings.catch_warnings():
@@ -325,13 +327,16 @@ class Payload:
             details["incident"] = links.incident
         if incident.test:
             details["test"] = "This is a test of alertbot: nothing is wrong, and nobody has to act."
+        runbook = runbook_view(job.enrichment.runbook)
+        if runbook is not None:
+            details["runbook"] = {"title": cut(runbook.title, 300), "first_steps": runbook.steps}
         details["group_labels"] = labels
         payload["custom_details"] = details
         body: dict[str, Any] = {"payload": payload, "client": self._client}
         if links.incident:
             body["client_url"] = links.incident
-        shown = (("Incident", links.incident), ("Runbook", links.runbook), ("Graph", links.graph))
-        body["links"] = [{"href": u, "text": t} for t, u in (*shown, ("Dashboard", links.dashboard)) if u]
+        shown = sorted(ways(job.links, job.enrichment.links), key=lambda way: way[0] != "Incident")
+        body["links"] = [{"href": url, "text": name} for name, url in shown]
         if job.storm is not None:
             self._add_storm(body, details, job.storm, links.incident)
         else:

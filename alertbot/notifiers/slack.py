@@ -166,9 +166,11 @@ class _Attempt:
         fresh = ts is None
         if ts is not None:
             # What was edited before the budget for its reply was used up is not edited again.
-            if self.remote.get("card_revision") != str(job.delivery.want.level.revision) or job.delivery.attempts:
+            level = job.delivery.want.level
+            edited = f"{level.revision}.{level.found}"
+            if self.remote.get("card_revision") != edited or job.delivery.attempts:
                 fresh = await self._update_or_replace(ts)
-                self.remote["card_revision"] = str(job.delivery.want.level.revision)
+                self.remote["card_revision"] = edited
             else:
                 fresh = False
         else:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from alertbot import render
 from alertbot.domain.model import SEVERITY_LABEL, Action, Alert, Entry, IncidentStatus
 from alertbot.domain.reasons import Reason
-from alertbot.notifiers.base import Job, Links
+from alertbot.notifiers.base import Job
 
 Block = dict[str, Any]
 
@@ -203,9 +203,13 @@ class Renderer:
         common = _common(job)
         if common:
             start.append(_section(mrkdwn(_labels(common, COMMON_LABELS))))
-        links = _links(values["links"])
+        links = _links(values["ways"])
         if links:
             start.append(_section(mrkdwn(links)))
+        if values["runbook"] is not None:
+            start.append(_section(plain(self._say("_runbook.j2", values))))
+        if values["known"]:
+            start.append(_context(plain("\n".join(values["known"]), CONTEXT)))
         end = [*actions(job, self._buttons), _context(plain(self._say("_footer.j2", values), CONTEXT))]
         shown = [self._alert(job, alert, common, alone=len(job.alerts) == 1) for alert in top]
         total = 0 if job.storm is not None else _total(job)
@@ -300,20 +304,17 @@ def _link(url: str, label: str) -> str:
     return f"<{escape(url)}|{label}>"
 
 
-def _links(links: Links) -> str:
-    """The ways on, the runbook first. An address too long for a message is on the incident's page."""
-    named = (
-        ("Runbook", links.runbook), ("Graph", links.graph), ("Dashboard", links.dashboard),
-        ("Silence", links.silence), ("Incident", links.incident),
-    )  # fmt: skip
-    found = [_link(url, label) for label, url in named if url]
+def _links(ways: Sequence[tuple[str, str]]) -> str:
+    """The ways on, the incident's page last and always. An address too long for a message is on that page."""
+    found = [(name, _link(url, escape(name))) for name, url in ways]
+    page = next((link for name, link in found if name == "Incident" and units(link) <= LINKS), "")
     kept: list[str] = []
-    room = LINKS - units(found[-1]) if found else 0
-    for link in found[:-1]:
-        if units(link) <= min(room - 3, LINK):
+    room = LINKS - units(page)
+    for name, link in found:
+        if name != "Incident" and units(link) <= min(room - 3, LINK):
             kept.append(link)
             room -= units(link) + 3
-    return " · ".join([*kept, *(found[-1:] if not found or units(found[-1]) <= LINKS else [])])
+    return " · ".join(filter(None, [*kept, page]))
 
 
 def _labels(labels: Mapping[str, str], most: int) -> str:

@@ -20,11 +20,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from alertbot.domain.budgets import Budget
+from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Incident
+from alertbot.domain.reasons import Reason
+from alertbot.domain.windows import Window
 from alertbot.store import codec
 from alertbot.store.base import (
     Changes,
+    Due,
     EntryPage,
     Filing,
     Keys,
@@ -43,6 +48,7 @@ from alertbot.store.sqlite_rows import (
     HAS_PIECE,
     RECORDED,
     TRIMMED_AT_ONCE,
+    TRIMS,
     UNDECIDED,
     ChangesToWrite,
     RecordToWrite,
@@ -53,12 +59,6 @@ from alertbot.store.sqlite_rows import (
     docs,
     insert,
     load,
-    trim_alerts,
-    trim_entries,
-    trim_events,
-    trim_incidents,
-    trim_parked,
-    trim_storms,
 )
 from alertbot.store.sqlite_threads import Checkpointer, EventRow, Reader, Writer
 
@@ -184,16 +184,16 @@ class SqliteStore:
         write = ChangesToWrite(changes)
         await self._write(write.run, size=write.size)
 
-    async def due(self, now: datetime, limit: int) -> Sequence[str]:
-        sql = "SELECT id FROM incidents WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"
-        found = await self._read(
-            lambda c: first(c, f"SELECT json_group_array(id) FROM ({sql})", (codec.us(now), limit))
-        )
-        return msgspec.json.decode(found, type=list[str])
+    async def due(self, now: datetime, limit: int) -> Due:
+        ids = "SELECT id FROM {} WHERE wake_at <= ?1 ORDER BY wake_at, id LIMIT ?2"
+        arms = [f"(SELECT json_group_array(id) FROM ({ids.format(table)}))" for table in ("incidents", "windows")]
+        sql = f"SELECT json_array(json({arms[0]}), json({arms[1]}))"
+        found = await self._read(lambda c: first(c, sql, (codec.us(now), limit)))
+        return Due(*msgspec.json.decode(found, type=tuple[list[str], list[str]]))
 
     async def next_wake(self) -> datetime | None:
-        sql = "SELECT min(wake_at) FROM incidents WHERE wake_at IS NOT NULL"
-        found = await self._read(lambda c: first(c, sql))
+        arms = [f"SELECT min(wake_at) AS at FROM {t} WHERE wake_at IS NOT NULL" for t in ("incidents", "windows")]
+        found = await self._read(lambda c: first(c, f"SELECT min(at) FROM ({arms[0]} UNION ALL {arms[1]})"))
         return None if found is None else codec.at(found)
 
     async def firing(self, after: tuple[str, str], limit: int) -> Sequence[Alert]:
@@ -325,6 +325,22 @@ class SqliteStore:
         more = len(found) > limit
         return Page(found[:limit], codec.incident_cursor(found[limit - 1]) if more else None)
 
+    async def past(self, key: str, since: datetime, limit: int = 100) -> Past:
+        of_group = "SELECT {} FROM incidents WHERE key = ? AND created_at >= ? ORDER BY seq DESC LIMIT ?"
+        latest = (
+            f"SELECT e.doc FROM ({of_group.format('id')}) AS i CROSS JOIN entries AS e INDEXED BY entries_incident"
+            " ON e.incident = i.id AND e.incident <> '' WHERE json_extract(e.doc, '$.reason') = ?"
+            " ORDER BY e.seq DESC LIMIT 1"
+        )
+        params = (codec.key(key), codec.us(since), limit)
+
+        def read(c: sqlite3.Connection) -> Past:
+            note = first(c, latest, (*params, Reason.NOTE_ADDED.value))
+            incidents = docs(c, codec.incidents, of_group.format("doc"), params)
+            return Past(incidents, None if note is None else codec.entry.decode(note))
+
+        return await self._look(read)
+
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         sql = "SELECT doc FROM alerts WHERE incident = ? ORDER BY firing DESC, starts_at DESC, identity LIMIT ?"
         return await self._read(lambda c: docs(c, codec.alerts, sql, (codec.key(incident_id), limit)))
@@ -373,6 +389,26 @@ class SqliteStore:
             return [codec.alert.decode(r[3]) for r in newest]
 
         return await self._look(read)
+
+    async def windows(self, since: datetime, limit: int = 500) -> Sequence[Window]:
+        sql = "SELECT doc FROM windows WHERE over_at IS NULL OR over_at >= ? ORDER BY starts_at DESC, id LIMIT ?"
+        return await self._read(lambda c: docs(c, codec.windows, sql, (codec.us(since), limit)))
+
+    async def window(self, window_id: str) -> Window | None:
+        sql = "SELECT doc FROM windows WHERE id = ?"
+        found = await self._read(lambda c: first(c, sql, (codec.key(window_id),)))
+        return None if found is None else codec.window.decode(found)
+
+    async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
+        of = "" if service is None else " AND service = ?"
+        sql = f"SELECT doc FROM deploys WHERE heard_at >= ?{of} ORDER BY heard_at DESC, id LIMIT ?"
+        params = [codec.us(since), *([] if service is None else [codec.key(service)]), limit]
+        return await self._read(lambda c: docs(c, codec.deploys, sql, params))
+
+    async def deploy(self, deploy_id: str) -> Deploy | None:
+        sql = "SELECT doc FROM deploys WHERE id = ?"
+        found = await self._read(lambda c: first(c, sql, (codec.key(deploy_id),)))
+        return None if found is None else codec.deploy.decode(found)
 
     async def parked(self, limit: int = 100) -> Sequence[Parked]:
         sql = "SELECT doc FROM parked ORDER BY at DESC, id DESC LIMIT ?"
@@ -425,7 +461,7 @@ class SqliteStore:
         """In pieces, so that nobody waits for long: an interrupted one goes on at the next call."""
         limit = codec.us(before)
         forgotten = 0
-        for step in (trim_parked, trim_events, trim_incidents, trim_storms, trim_alerts, trim_entries):
+        for step in TRIMS:
             while True:
                 rows, counted = await self._write(lambda c, step=step: step(c, limit), size=64 * 1024)  # type: ignore[misc]
                 forgotten += counted

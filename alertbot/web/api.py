@@ -220,7 +220,8 @@ class Api:
         store = self._bot.store
         members = await store.members(incident.id, limit=alerts)
         deliveries = await store.deliveries(incident.id)
-        return shapes.incident_shape(incident, members, deliveries, self._bot.view.external_url)
+        bot = self._bot
+        return shapes.incident_shape(incident, members, deliveries, bot.view.external_url, bot.runbook(members))
 
     def _severity(self, word: str | None) -> str | None:
         """The configured severity that a word means."""

@@ -102,6 +102,7 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
             "GET", "/incidents/{id}", pages.incident, Access.PAGE,
             "The page: one incident's story", "text/html",
         ),
+        Endpoint("GET", "/runbooks/{name}", pages.runbook, Access.PAGE, "The page: one runbook", "text/html"),
     )  # fmt: skip
 
     async def described(request: web.Request) -> web.Response:

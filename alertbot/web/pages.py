@@ -15,6 +15,7 @@ from markupsafe import Markup
 from alertbot import render
 from alertbot.domain.explain import sentence
 from alertbot.domain.model import SEVERITY_LABEL, Entry, Incident, IncidentStatus
+from alertbot.notifiers.base import Links
 from alertbot.paths import data_dir
 from alertbot.store.base import Store, StoreError
 from alertbot.web import shapes
@@ -51,6 +52,7 @@ class Pages:
         }
         self.overview: Final[Handler] = self._with_store(self._overview)
         self.incident: Final[Handler] = self._with_store(self._incident)
+        self.runbook: Final[Handler] = self._runbook
 
     async def _overview(self, request: web.Request) -> web.Response:
         """What is open, the most urgent first."""
@@ -87,19 +89,30 @@ class Pages:
             raise Refused(404, "there is no such incident", "id")
         alerts = await bot.store.members(incident.id, limit=ALERTS + 1)
         entries, dropped = await _latest(bot.store, incident.id)
+        found = await bot.enrichment(incident, alerts[:ALERTS])
+        links = Links(runbook=found.runbook.url if found.runbook is not None else "")
         return self._page(
             "incident.html",
             now=now,
             row=self._row(incident, now),
             incident=incident,
             labels={render.one_line(k): render.one_line(v) for k, v in sorted(incident.labels.items())},
-            runbook=render.http_url(shapes.runbook(alerts) or ""),
+            runbook=render.runbook_view(found.runbook),
+            ways=render.ways(links, found.links),
+            known=render.known(found, now),
             alerts=[render.alert_view(alert) for alert in alerts[:ALERTS]],
             more_alerts=len(alerts) > ALERTS,
             deliveries=[shapes.delivery_shape(d) for d in await bot.store.deliveries(incident.id)],
             entries=[(entry, render.clean(sentence(entry)), _about(entry, incident)) for entry in entries],
             dropped=dropped,
         )
+
+    async def _runbook(self, request: web.Request) -> web.Response:
+        """A runbook as it was written: for who has no other place where it can be read."""
+        runbook = self._bot.runbook_file(request.match_info["name"])
+        if runbook is None:
+            raise Refused(404, "there is no such runbook", "name")
+        return self._page("runbook.html", now=self._bot.clock(), runbook=runbook)
 
     async def _current(self) -> tuple[list[Incident], bool]:
         """Every incident that is not resolved, the most urgent first; whether some had to be left out.

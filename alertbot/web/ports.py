@@ -9,8 +9,11 @@ from datetime import datetime
 from typing import Protocol
 
 from alertbot.commands.desk import Desk
+from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed
+from alertbot.domain.model import Alert, Incident
 from alertbot.domain.policy import Severity
+from alertbot.enrich.runbooks import Runbook
 from alertbot.store.base import Store
 from alertbot.telemetry import Metrics
 
@@ -91,6 +94,15 @@ class Bot(Protocol):
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
+
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        """The address of the runbook of an incident with these alerts."""
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        """A runbook by its name in the folder."""
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        """All that is known of an incident beside its own record; a few seconds at most."""
 
     async def accept(
         self,

@@ -5,7 +5,7 @@ Times are RFC 3339 in UTC, keys are snake_case. None of these shapes has a place
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -238,6 +238,7 @@ def incident_shape(
     alerts: Sequence[model.Alert],
     deliveries: Sequence[model.Delivery],
     external_url: str,
+    runbook: str | None,
 ) -> Incident:
     """An incident as the API shows it."""
     return Incident(
@@ -256,15 +257,10 @@ def incident_shape(
         counts=Counts(firing=incident.firing, held=incident.held, resolved=incident.resolved),
         alerts=[alert_shape(a) for a in alerts],
         deliveries=[delivery_shape(d) for d in deliveries],
-        runbook=runbook(alerts),
+        runbook=runbook,
         deploys=[],
         suspect=None,
     )
-
-
-def runbook(alerts: Iterable[model.Alert]) -> str | None:
-    """The first alert's that has one."""
-    return next((url for a in alerts if (url := a.annotations.get("runbook_url"))), None)
 
 
 def entry_shape(entry: model.Entry) -> Entry:

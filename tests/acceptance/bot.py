@@ -29,6 +29,7 @@ from tests.acceptance.timing import advance, settle
 from tests.config.contract import CONTRACT
 from tests.standins.faults import FlakyProxy
 from tests.standins.pagerduty import ROUTING_KEY, PagerDutyStandin
+from tests.standins.prometheus import PrometheusStandin
 from tests.standins.server import Call, HttpStandin
 from tests.standins.slack import SlackStandin
 from tests.standins.slack_socket import SocketUser
@@ -121,6 +122,7 @@ class Bot:
         self.twilio = TwilioStandin(clock=self._time, auth_token=ENVIRON["TWILIO_AUTH_TOKEN"])
         self.smtp = SmtpStandin(clock=self._time, login=("alertbot", ENVIRON["SMTP_PASSWORD"]))
         self.hook = WebhookStandin(clock=self._time)
+        self.prometheus = PrometheusStandin(clock=self._time)
         self.wire = FlakyProxy(0)
         self.log = io.StringIO()
         self.seen: list[str] = []
@@ -183,7 +185,7 @@ class Bot:
             self.check_log()
 
     def _standins(self) -> tuple[HttpStandin | SmtpStandin, ...]:
-        return (self.slack, self.pagerduty, self.twilio, self.smtp, self.hook)
+        return (self.slack, self.pagerduty, self.twilio, self.smtp, self.hook, self.prometheus)
 
     async def start(self) -> None:
         """Starts the bot from its file. Raises what `App.start` raises."""

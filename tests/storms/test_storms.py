@@ -88,6 +88,17 @@ async def test_a_storm_ends_and_says_so_and_what_still_fires_gets_its_card() -> 
     assert len(w.said("slack", what="post")) == 6, "and that is all"
 
 
+async def test_no_two_edits_of_a_board_have_the_same_revision_however_long_nothing_changed_between_them() -> None:
+    w = Weather("slack")
+    await w.report(hosts(0, 100))
+    await w.run(15)
+    await w.report(hosts(0, 100), resolved=True)
+    await w.run(300)
+    revisions = [s.job.delivery.want.level.revision for s in w.said("slack")]
+    assert len(revisions) == 3, "posted, all resolved, over"
+    assert sorted(set(revisions)) == revisions
+
+
 async def test_a_storm_of_which_most_goes_on_firing_stays_one_board() -> None:
     w = Weather("slack")
     await w.report(hosts(0, 100))

@@ -11,11 +11,14 @@ from typing import Any
 
 from alertbot.clock import MovableClock
 from alertbot.commands.desk import Desk, Terms
+from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed, RawEvent
+from alertbot.domain.model import Alert, Incident
 from alertbot.domain.policy import Destination, Policy, Receiver, Severity
 from alertbot.domain.routing import Route
 from alertbot.engine import Engine
-from alertbot.enrich.runbooks import Runbooks
+from alertbot.enrich.enricher import Enricher, Setup
+from alertbot.enrich.runbooks import Runbook, Runbooks
 from alertbot.sources import SOURCES
 from alertbot.store.base import StoreUnavailable
 from alertbot.store.memory import MemoryStore
@@ -87,10 +90,21 @@ class ABot:
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
         self.desk = Desk(self, Terms(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
+        self.enricher = Enricher(Setup(external_url=self.view.external_url), self.moved, _nobody)
         self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
 
     def clock(self) -> datetime:
         return self.moved.now()
+
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        found = self.enricher.runbook(alerts)
+        return found.url if found else None
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        return await self.enricher.found(incident, alerts)
 
     async def accept(
         self,
@@ -130,6 +144,10 @@ class ABot:
     def sample(self, name: str, **labels: str) -> float:
         """A metric's value; 0 where it has none yet."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+async def _nobody(incident: str) -> None:
+    """Nobody shows an incident here."""
 
 
 def alert(alertname: str = "HighLatency", severity: str = "critical", **fields: Any) -> dict[str, Any]:
