@@ -18,9 +18,9 @@ async def run(asked: Asked, look: Look) -> Answer | Act:
         return COMMAND.help
     spoken = _span(asked.text)
     if spoken is not None:
-        found, _ = await named("", asked, look, "show")
+        found, _ = await named("", asked, look, COMMAND.usage[0])
     else:
-        found, rest = await named(asked.text, asked, look, "show", trailing=True)
+        found, rest = await named(asked.text, asked, look, COMMAND.usage[0], trailing=True)
         spoken = _span(rest)
     if isinstance(found, Answer):
         return found
