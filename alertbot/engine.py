@@ -51,7 +51,7 @@ WAKES: Final = 500
 #: Bytes of accepted bodies that may wait to be decided. Above, the door answers 503.
 BACKLOG: Final = 128 * 1024 * 1024
 #: What is not written down one by one: repeats are counted, and show as `seen_at`.
-NOT_RECORDED: Final = frozenset({Reason.DUPLICATE})
+NOT_RECORDED: Final = frozenset({Reason.DUPLICATE, Reason.REMOTE_ECHO, Reason.HEARTBEAT})
 
 Parse = Callable[[bytes, datetime], Parsed]
 
@@ -60,6 +60,7 @@ class Counts(Protocol):
     """Where decisions are counted."""
 
     def decided(self, reason: Reason) -> None: ...
+    def unacknowledged(self, severity: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -357,6 +358,8 @@ class Engine:
         if self.counts is not None:
             for entry in decision.entries:
                 self.counts.decided(entry.reason)
+                if entry.reason is Reason.ACK_OVERDUE:
+                    self.counts.unacknowledged(entry.details["severity"])
 
     async def _load(self, situation: Situation, events: Sequence[Event], now: datetime) -> None:
         """What the events name, what follows from that, and what follows from that again."""

@@ -35,6 +35,7 @@ NOT_SENT: Final[Mapping[Reason, str]] = {
     Reason.CUT_OFF: "cut_off",
     Reason.HEARD_AGAIN: "heard_again",
     Reason.SILENCED: "silenced",
+    Reason.HEARTBEAT: "heartbeat",
     Reason.INHIBITED: "held",
     Reason.HELD_BY_DEPLOY: "held",
     Reason.HELD_BY_MAINTENANCE: "held",

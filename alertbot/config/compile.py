@@ -16,6 +16,7 @@ from typing import Final
 from alertbot.config.integrations import entries
 from alertbot.config.models import (
     Deploys,
+    EscalationPolicy,
     InhibitRuleModel,
     Limits,
     MaintenanceModel,
@@ -24,11 +25,23 @@ from alertbot.config.models import (
     Settings,
     SeverityModel,
 )
+from alertbot.config.models import Heartbeat as HeartbeatModel
 from alertbot.domain.budgets import EMAIL, PAGERDUTY, SLACK_POSTS, SLACK_UPDATES, SMS, Rate
 from alertbot.domain.deploys import DeploySettings
 from alertbot.domain.intervals import TimeInterval
 from alertbot.domain.matchers import Matcher
-from alertbot.domain.policy import Destination, Flapping, InhibitRule, Policy, Receiver, Severity, Storms
+from alertbot.domain.policy import (
+    Destination,
+    Escalation,
+    EscalationStep,
+    Flapping,
+    Heartbeat,
+    InhibitRule,
+    Policy,
+    Receiver,
+    Severity,
+    Storms,
+)
 from alertbot.domain.routing import Route
 from alertbot.domain.windows import MAINTENANCE_NAME, Naming, Recurring
 
@@ -51,6 +64,8 @@ def compile_policy(settings: Settings) -> Policy:
         route=compile_route(settings.route),
         receivers={r.name: _receiver(r, destinations[r.name]) for r in settings.receivers},
         inhibit_rules=tuple(_rule(i, rule) for i, rule in enumerate(settings.inhibit_rules)),
+        heartbeats=tuple(_heartbeat(h) for h in settings.heartbeats),
+        escalations={p.name: _escalation(p) for p in settings.escalation_policies},
         intervals=_intervals(settings),
         storms=Storms(settings.storms.cards, settings.storms.every, settings.storms.quiet),
         deploys=_deploys(settings.deploys),
@@ -84,6 +99,15 @@ def _receiver(model: ReceiverModel, destinations: list[Destination]) -> Receiver
     return Receiver(model.name, tuple(destinations), model.fallback, model.fallback_after)
 
 
+def _heartbeat(model: HeartbeatModel) -> Heartbeat:
+    matchers = _matchers(model.matchers, {}, {})
+    return Heartbeat(model.name, matchers, model.every, model.receiver, model.grace, model.severity or "")
+
+
+def _escalation(model: EscalationPolicy) -> Escalation:
+    return Escalation(model.name, tuple(EscalationStep(s.after, s.receiver) for s in model.steps), model.repeat)
+
+
 def compile_rates(limits: Limits) -> dict[str, Rate]:
     """The budgets of `alertbot.domain.budgets`."""
     second, minute = timedelta(seconds=1), timedelta(minutes=1)
@@ -98,7 +122,7 @@ def compile_rates(limits: Limits) -> dict[str, Rate]:
 
 def compile_severities(models: Iterable[SeverityModel]) -> tuple[Severity, ...]:
     """In the order of the file, most urgent first."""
-    return tuple(Severity(s.name, s.aliases, s.ack_within) for s in models)
+    return tuple(Severity(s.name, s.aliases, s.ack_within, s.remind_acknowledged) for s in models)
 
 
 def compile_route(model: RouteModel) -> Route:

@@ -11,13 +11,7 @@ from alertbot.config.yaml import Document
 #: What may be written already and does nothing yet → what it will do. Indices and `routes` are left out of a
 #: path. Whoever builds a part deletes its line here; nothing else says that it is missing.
 NOT_IN_EFFECT: Final[Mapping[str, str]] = {
-    "escalation_policies": "bring in further receivers while nobody acknowledges",
-    "route.escalation": "bring in further receivers while nobody acknowledges",
-    "severities.ack_within": "count and show incidents that nobody acknowledged in time",
-    "heartbeats": "tell a receiver when an alert that must keep firing falls silent",
-    "global.alertmanager_url": "reconcile with Alertmanager and make silences",
     "global.heartbeat_url": "tell a dead man's switch that alertbot is alive",
-    "global.pagerduty_webhook_secret": "take acknowledgements from PagerDuty",
     "web.sentry_webhook_secret": "take alerts from Sentry",
 }
 

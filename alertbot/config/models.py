@@ -8,6 +8,7 @@ where the places are known.
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -165,6 +166,8 @@ class SeverityModel(Section):
     name: Name
     aliases: tuple[Name, ...] = ()
     ack_within: PositiveDuration | None = None
+    remind_acknowledged: Bool = False
+    """Whoever acknowledged is reminded after `ack_within`, if it is not resolved by then."""
 
 
 def default_severities() -> tuple[SeverityModel, ...]:
@@ -285,11 +288,18 @@ class EscalationStep(Section):
     receiver: str
 
 
+def _in_order(steps: tuple[EscalationStep, ...]) -> tuple[EscalationStep, ...]:
+    if any(a.after >= b.after for a, b in pairwise(steps)):
+        raise ValueError("the steps go in the order of their times, each later than the one before")
+    return steps
+
+
 class EscalationPolicy(Section):
-    """Steps, in the order of their times."""
+    """Steps, in the order of their times; after the last they start again, `repeat` times."""
 
     name: Name
-    steps: Annotated[tuple[EscalationStep, ...], NonEmpty]
+    steps: Annotated[tuple[EscalationStep, ...], NonEmpty, AfterValidator(_in_order)]
+    repeat: int = Field(0, ge=0, le=100)
 
 
 class InhibitRuleModel(Section):
@@ -354,6 +364,9 @@ class Heartbeat(Section):
     matchers: Annotated[tuple[MatcherLine, ...], NonEmpty]
     every: PositiveDuration
     receiver: str
+    grace: Duration = timedelta(minutes=1)
+    severity: str | None = None
+    """Not given: the most urgent one."""
 
 
 class Slo(Section):

@@ -58,6 +58,7 @@ class References:
                 self.refers(name, ("maintenance", i, "time_intervals", j), "time interval", intervals)
         for i, heartbeat in self.items("heartbeats"):
             self.refers(heartbeat.get("receiver"), ("heartbeats", i, "receiver"), "receiver", receivers)
+            self.refers(heartbeat.get("severity"), ("heartbeats", i, "severity"), "severity", severities)
         self.fallbacks(receivers)
         self.severity_maps(severities)
 

@@ -10,19 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from alertbot.domain import flush, inhibit, people, releases, reports, silences
+from alertbot.domain import escalate, flush, heartbeats, inhibit, people, releases, remote, reports, silences
 from alertbot.domain.events import (
     Acknowledged,
     ActRefused,
     AlertsReported,
     Assigned,
     DeployReported,
+    Escalated,
     Event,
+    HeartbeatsExpected,
     KeptFailing,
     MaintenanceReported,
     NoteAdded,
     ReceiverTested,
     ReleaseChecked,
+    RemoteChanged,
     ResolvedByPerson,
     SeenThere,
     Silenced,
@@ -33,7 +36,7 @@ from alertbot.domain.events import (
 )
 from alertbot.domain.fingerprint import fingerprint
 from alertbot.domain.model import SEVERITY_LABEL, Alert
-from alertbot.domain.policy import Policy
+from alertbot.domain.policy import Heartbeat, Policy
 from alertbot.domain.routing import group_labels, incident_key, match
 from alertbot.domain.severity import severities_of
 from alertbot.domain.situation import Decision, Situation
@@ -89,12 +92,14 @@ def needs(policy: Policy, event: Event, now: datetime, into: Needs) -> None:
                 into.incidents.add(event.incident)
             else:
                 into.labels = event.labels
-        case ResolvedByPerson() | NoteAdded() | Assigned() | ActRefused() | KeptFailing() | SilenceKept():
+        case ResolvedByPerson() | NoteAdded() | Assigned() | Escalated() | ActRefused() | KeptFailing() | SilenceKept():
             into.incidents.add(event.incident)
-        case Silenced() | Unsilenced():
+        case Silenced() | Unsilenced() | RemoteChanged():
             into.members.add(event.incident)
         case SeenThere():
-            into.identities.update(event.silences, event.vouched)
+            into.identities.update(event.silences, event.vouched, event.ended)
+        case HeartbeatsExpected():
+            into.incidents.update(event.watches)
         case ReceiverTested():
             pass
 
@@ -124,7 +129,14 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
                         into.waiting.update(row.source_of)
                     if cut_off and row.incident:
                         into.members.add(row.incident)
+            for heartbeat, beat in heartbeats.sift(situation.policy, event)[1]:
+                _needs_heartbeat(situation.policy, heartbeat, beat.labels, into)
         case Woken(incident):
+            known_watch = situation.incidents.get(incident)
+            if known_watch is not None and known_watch.watch:
+                waited = heartbeats.labels_of(situation.policy, known_watch)
+                if waited is not None:
+                    _needs_heartbeat(situation.policy, *waited, into)
             for alert in situation.members(incident):
                 if alert.firing:
                     into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))
@@ -140,10 +152,17 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
             for identity in event.gone:
                 into.incidents.update(row.incident for row in situation.current(identity) if row.incident)
         case SeenThere():
-            for identity in event.silences:
+            for identity in (*event.silences, *event.ended):
                 into.members.update(row.incident for row in situation.current(identity) if row.incident)
         case _:
             pass
+
+
+def _needs_heartbeat(policy: Policy, heartbeat: Heartbeat, labels: Mapping[str, str], into: Needs) -> None:
+    for watch, incident, identity in heartbeats.keys_of(policy, heartbeat, labels):
+        into.incident_keys.update((watch, incident))
+        into.identities.add(identity)
+    into.waiting.update(heartbeats.relations_of(policy, heartbeat, labels))
 
 
 def needs_last(situation: Situation, event: Event, more: Needs, into: Needs) -> None:
@@ -162,7 +181,9 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
     work = Work(situation, now, trace_id)
     match event:
         case AlertsReported():
-            reports.report(work, event)
+            others, beats = heartbeats.sift(situation.policy, event)
+            reports.report(work, others)
+            heartbeats.heard(work, beats)
         case Woken(incident):
             flush.wake(work, incident)
         case Acknowledged():
@@ -171,6 +192,12 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
             people.resolve(work, event)
         case NoteAdded():
             people.note(work, event)
+        case HeartbeatsExpected():
+            heartbeats.expect(work, event)
+        case Escalated():
+            escalate.by_person(work, event)
+        case RemoteChanged():
+            remote.changed(work, event)
         case Assigned():
             people.assign(work, event)
         case ActRefused():

@@ -174,6 +174,18 @@ class Deploy:
         return any(p.began_at is not None for p in self.parts if p.attempt == self.attempt)
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """What was deployed where: service, environment, version."""
+        return self.service, self.environment, self.version
+
+    @property
+    def named(self) -> str:
+        """What was deployed where, and by whom."""
+        what = " ".join(filter(None, (self.service, self.version))) or self.title or self.id
+        where = f" to {self.environment}" if self.environment else ""
+        return f"{what}{where}{f' by {self.author}' if self.author else ''}"
+
+    @property
     def compare_url(self) -> str:
         """The link to what changed since the deploy before; empty where that is not known."""
         if PREVIOUS not in self.diff_url:

@@ -76,6 +76,15 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class Escalated:
+    """Somebody wants the next step of the escalation policy at once."""
+
+    incident: str
+    by: str
+    via: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
 class Assigned:
     """Somebody gives it to somebody: `to` has it from now on."""
 
@@ -131,6 +140,49 @@ class SeenThere:
     silences: Mapping[str, Silence | None] = field(default_factory=dict)
     """By identity; only where that changed."""
     vouched: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    """Alerts whose silence, made through alertbot, somebody ended there."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatsExpected:
+    """alertbot knows its heartbeats: at a start (`started`), or with a new config.
+
+    `watches` are the ids of the records that wait for one already.
+    """
+
+    watches: tuple[str, ...] = ()
+    started: bool = False
+
+
+class RemoteChange(StrEnum):
+    """What happened to an incident in PagerDuty."""
+
+    ACKNOWLEDGED = "acknowledged"
+    UNACKNOWLEDGED = "unacknowledged"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+    ANNOTATED = "annotated"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteChanged:
+    """Something happened to an incident in PagerDuty, at a time of PagerDuty's clock.
+
+    `event` names the message, `remote` PagerDuty's incident; `incident` and `opening` are ours (empty: not known).
+    `text` is a note, or says what happened else.
+    """
+
+    change: RemoteChange
+    event: str
+    at: datetime
+    remote: str
+    incident: str
+    opening: int
+    by: str
+    by_person: bool
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +256,9 @@ Event = (
     | Acknowledged
     | ResolvedByPerson
     | NoteAdded
+    | Escalated
+    | RemoteChanged
+    | HeartbeatsExpected
     | KeptFailing
     | ReceiverTested
     | DeployReported

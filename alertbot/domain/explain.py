@@ -39,6 +39,11 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.REPEAT_INTERVAL: "reminded: repeat_interval is over and nobody acknowledged",
     Reason.FLAPPING: "flapping: it opened and closed too often, so nobody is paged until it is quiet{changes}",
     Reason.FLAPPING_ENDED: "no longer flapping: what holds now is told again",
+    Reason.ESCALATED: "escalated to {receiver}{asked}",
+    Reason.NO_ESCALATION: "{by} wanted to escalate, but its route has no escalation policy",
+    Reason.OUT_OF_STEPS: "{by} wanted to escalate, but every step of its escalation policy was taken",
+    Reason.ACK_OVERDUE: "nobody acknowledged it within the time that its severity, {severity}, allows",
+    Reason.NOT_RESOLVED: "{by} reminded: acknowledged for a while, and not resolved",
     Reason.DEPLOY_STARTED: "{by} says: a deploy of {service} {version} began",
     Reason.DEPLOY_RETRIED: "{by} says: the deploy of {service} {version} is tried again",
     Reason.DEPLOY_ENDED: "{by} says: the deploy of {service} {version} {status}",
@@ -61,6 +66,15 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.MAINTENANCE_OVER: "the maintenance window {window} is over{left}",
     Reason.MAINTENANCE_ENDED: "the maintenance window {window} was ended{left}",
     Reason.ASKING_ALERTMANAGER: "over: Alertmanager is asked what still fires before that is released",
+    Reason.HEARTBEAT: "the heartbeat {by}: it is news only when it is missed",
+    Reason.HEARTBEAT_RESOLVED: "the heartbeat {by} is said to be over: if nothing comes, it is missed after its period",
+    Reason.UNACKNOWLEDGED: "the acknowledgement ended in PagerDuty, by {by}",
+    Reason.REOPENED: "opened again in PagerDuty by {by}",
+    Reason.CHANGED_REMOTELY: "{what} in PagerDuty, by {by}",
+    Reason.REMOTE_ECHO: "PagerDuty told what is known here",
+    Reason.REMOTE_STALE: "{change} in PagerDuty by {by}, told late: something else happened since",
+    Reason.NOT_OURS: "PagerDuty told of an incident that is not ours: {remote}",
+    Reason.NOTHING_FIRES: "{by} opened it again in PagerDuty, but nothing of it fires: it stays closed",
     Reason.ACKNOWLEDGED: "acknowledged by {by}",
     Reason.ALREADY_ACKNOWLEDGED: "{by} acknowledged, but it was acknowledged already",
     Reason.RESOLVED_BY_PERSON: "resolved by {by}",
@@ -102,6 +116,9 @@ def sentence(entry: Entry) -> str:
     changes = f" ({entry.details['changes']} changes)" if "changes" in entry.details else ""
     until = f" until {entry.until:%Y-%m-%d %H:%M:%S} UTC" if entry.until else ""
     waits = f", after the wait for its group{until}" if until else ""
+    asked = f" by {entry.by}" if entry.by else ": nobody acknowledged it in time"
+    told = {"waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes, "asked": asked}
+    words = _Blank({**entry.details, **told})
     left = f"; {entry.details['left_to']} goes on to hold some of it" if "left_to" in entry.details else ""
     comment = f": {entry.details['comment']}" if entry.details.get("comment") else ""
     said = {"waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from alertbot.domain import inhibit, lifecycle, releases, silences
+from alertbot.domain import deadlines, escalate, heartbeats, inhibit, lifecycle, releases, silences
 from alertbot.domain.levels import REMINDED
 from alertbot.domain.model import Alert, AlertStatus, Cause, Hold, Incident, IncidentStatus, Level
 from alertbot.domain.muting import muted
@@ -15,13 +15,18 @@ _S = IncidentStatus
 
 
 def wake(work: Work, incident_id: str) -> None:
-    """What is due of: the end of a test, a flush, the end of flapping, a reminder. In this order."""
+    """What is due of: the end of a test, a flush, the end of flapping, a step of its escalation policy, a deadline, a
+    reminder. In this order.
+    """
     incident = work.incident(incident_id)
     if incident is None:
         return
     if incident.test:
         if incident.told:
             work.close(incident, Reason.TEST, by="alertbot")
+        return
+    if incident.watch:
+        heartbeats.due(work, incident)
         return
     work.incidents[incident_id] = incident
     if incident.flush_at is not None and incident.flush_at <= work.now:
@@ -30,6 +35,15 @@ def wake(work: Work, incident_id: str) -> None:
     incident = work.incidents[incident_id]
     if incident.quiet_at is not None and incident.quiet_at <= work.now:
         _stop_flapping(work, incident)
+    incident = work.incidents[incident_id]
+    if incident.escalate_at is not None and incident.escalate_at <= work.now:
+        escalate.step_due(work, incident, _kept_back(work, incident))
+    incident = work.incidents[incident_id]
+    if incident.ack_due_at is not None and incident.ack_due_at <= work.now:
+        escalate.ack_overdue(work, incident)
+    incident = work.incidents[incident_id]
+    if incident.remind_at is not None and incident.remind_at <= work.now:
+        escalate.remind_acknowledger(work, incident, _kept_back(work, incident))
     incident = work.incidents[incident_id]
     if incident.repeat_at is not None and incident.repeat_at <= work.now:
         _repeat(work, incident)
@@ -170,9 +184,11 @@ def _gain(work: Work, incident: Incident, seen: _Seen) -> None:
     work.announce(seen.fresh)
     if incident.status is _S.ACKNOWLEDGED:
         opened = lifecycle.step(incident, _S.OPEN)
-        incident = replace(
+        opened = replace(
             opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None, quieted=False
         )
+        incident = deadlines.begun(work.policy, opened, work.now)
+    incident = deadlines.rated(work.policy, incident)
     work.tell(replace(incident, repeat_at=work.next_repeat(incident)), reason)
 
 
@@ -210,10 +226,22 @@ def _stop_flapping(work: Work, incident: Incident) -> None:
         work.incidents[incident.id] = replace(incident, quiet_at=mute.until)
         work.say("incident", Reason.MUTED, incident=incident.id, by=mute.by, until=mute.until)
         return
-    work.tell(replace(incident, flapping=False, quiet_at=None, changes=()), Reason.FLAPPING_ENDED)
+    calm = replace(incident, flapping=False, quiet_at=None, changes=())
+    waits = deadlines.waits(calm)
+    work.tell(deadlines.begun(work.policy, calm, work.now) if waits else calm, Reason.FLAPPING_ENDED)
 
 
 # Reminders.
+
+
+def _kept_back(work: Work, incident: Incident) -> Hold | None:
+    """Why reminders and escalations of what fires already are to wait now: a mute, or a hold over all of it."""
+    mute = muted(work.policy, work.route(incident), work.now)
+    if mute is not None:
+        return mute
+    firing = [a for a in work.situation.members(incident.id) if a.firing and a.announced]
+    holds = [inhibit.hold_for(work.policy, a, work, work.now, None) or silences.hold(a, work.now) for a in firing]
+    return holds[0] if holds and all(holds) else None
 
 
 def _repeat(work: Work, incident: Incident) -> None:
@@ -228,24 +256,23 @@ def _repeat(work: Work, incident: Incident) -> None:
     if incident.status is _S.ACKNOWLEDGED or not firing:
         work.incidents[incident.id] = replace(incident, repeat_at=None)
         return
-    mute = muted(work.policy, route, work.now)
-    holds = [inhibit.hold_for(work.policy, a, work, work.now, None) or silences.hold(a, work.now) for a in firing]
+    held = _kept_back(work, incident)
     work.incidents[incident.id] = later
     if incident.flapping and incident.told:
         work.say("incident", Reason.FLAPPING, incident=incident.id)
-    elif mute is not None:
-        work.incidents[incident.id] = replace(later, repeat_at=mute.until)
-        work.say("incident", Reason.MUTED, incident=incident.id, by=mute.by, until=mute.until)
-    elif all(holds):
-        first = next(hold for hold in holds if hold is not None)
-        work.say("incident", first.reason, incident=incident.id, by=first.by, until=first.until)
+    elif held is not None:
+        if held.reason is Reason.MUTED:
+            work.incidents[incident.id] = replace(later, repeat_at=held.until)
+        work.say("incident", held.reason, incident=incident.id, by=held.by, until=held.until)
     elif not incident.told:
         work.open(replace(incident, firing=len(firing)), Reason.STILL_FIRING, firing)
     else:
         reminded = replace(later, reminders=incident.reminders + 1)
         work.incidents[incident.id] = reminded
         level = Level(_S.OPEN, reminded.openings, reminded.reminders, reminded.reminders)
+        before = work.situation.incidents.get(incident.id, incident)
         for want in work.wants_for(reminded, Reason.REPEAT_INTERVAL, level, kind="remind"):
-            if want.integration in REMINDED:
+            # Who is brought in at this very time needs no reminder.
+            if want.integration in REMINDED and want.receiver in (before.receiver, *before.also):
                 work.wants[want.id] = want
         work.say("notification", Reason.REPEAT_INTERVAL, incident=incident.id)

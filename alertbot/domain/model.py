@@ -103,6 +103,11 @@ class Silence:
     kept: int = 0
     problem: str = ""
 
+    @property
+    def made_here(self) -> bool:
+        """Through alertbot."""
+        return not self.id and not self.inhibited
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
@@ -203,13 +208,37 @@ class Incident:
     flushed_at: datetime | None = None
     repeat_at: datetime | None = None
     also: tuple[str, ...] = ()
-    """Receivers that were brought in besides the route's own (a fallback)."""
+    """Receivers that were brought in besides the route's own (a fallback, an escalation)."""
+    unacknowledged_since: datetime | None = None
+    """Since when it waits for an acknowledgement: what `domain.deadlines` counts from."""
+    ack_due_at: datetime | None = None
+    overdue: bool = False
+    """Nobody acknowledged this opening within `ack_within`."""
+    escalate_at: datetime | None = None
+    escalates_to: str = ""
+    """The receiver that is brought in then."""
+    steps_taken: int = 0
+    """Of its escalation policy, in this opening."""
+    escalated: Mapping[str, int] = field(default_factory=dict)
+    """How often escalations brought in each receiver, in all openings."""
+    resting: tuple[str, ...] = ()
+    """Those of them that no step of this opening has brought in: what is there is only edited."""
+    urged: tuple[str, ...] = ()
+    """Those that a person asked for although it is acknowledged."""
+    remind_at: datetime | None = None
+    """When the one who acknowledged is reminded."""
     firing: int = 0
     held: int = 0
     unknown: int = 0
     resolved: int = 0
     cause: Cause | None = None
     """What came in and is not told yet."""
+    watch: bool = False
+    """It only waits for a heartbeat until `flush_at`, and is no incident to anybody."""
+    remote_at: datetime | None = None
+    """When what PagerDuty last told of its state happened there, by PagerDuty's clock."""
+    remote_events: tuple[str, ...] = ()
+    """The latest of its messages: each may come more than once."""
     test: bool = False
     silence: Silence | None = None
     """The one that was made through alertbot, while it is to be kept."""
@@ -221,7 +250,11 @@ class Incident:
     @property
     def wake_at(self) -> datetime | None:
         """The next time at which this incident must be decided again, if any."""
-        times = [t for t in (self.flush_at, self.repeat_at, self.quiet_at, self.silence_at) if t is not None]
+        timers = (
+            self.flush_at, self.repeat_at, self.quiet_at, self.silence_at, self.escalate_at, self.ack_due_at,
+            self.remind_at,
+        )  # fmt: skip
+        times = [t for t in timers if t is not None]
         return min(times) if times else None
 
     @property
@@ -236,7 +269,8 @@ class Level:
 
     `status` is None where it has heard nothing yet. `news` is the last revision that is worth telling again.
     `quiet`: the incident flaps, and what is there is only edited. `found` grows with what is learnt about the incident
-    after a card was made: nothing of the incident changed, and the card says more.
+    after a card was made: nothing of the incident changed, and the card says more. `escalated` counts how often an
+    escalation brought the receiver in; `urged`: a person did, and an acknowledgement does not stop it.
     """
 
     status: IncidentStatus | None = None
@@ -245,6 +279,10 @@ class Level:
     news: int = 0
     quiet: bool = False
     found: int = 0
+    escalated: int = 0
+    urged: bool = False
+    known: bool = False
+    """The destination said so itself: it need not be told."""
 
 
 @dataclass(frozen=True, slots=True)

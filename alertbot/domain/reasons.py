@@ -52,6 +52,12 @@ class Reason(StrEnum):
     FLAPPING = "flapping"
     FLAPPING_ENDED = "flapping_ended"
 
+    # What is late.
+    ESCALATED = "escalated"
+    NO_ESCALATION = "no_escalation"
+    OUT_OF_STEPS = "out_of_steps"
+    ACK_OVERDUE = "ack_overdue"
+    NOT_RESOLVED = "not_resolved"
     # What was said of a deploy.
     DEPLOY_STARTED = "deploy_started"
     DEPLOY_RETRIED = "deploy_retried"
@@ -79,6 +85,19 @@ class Reason(StrEnum):
     MAINTENANCE_OVER = "maintenance_over"
     MAINTENANCE_ENDED = "maintenance_ended"
     ASKING_ALERTMANAGER = "asking_alertmanager"
+
+    # A heartbeat.
+    HEARTBEAT = "heartbeat"
+    HEARTBEAT_RESOLVED = "heartbeat_resolved"
+
+    # What PagerDuty tells.
+    UNACKNOWLEDGED = "unacknowledged"
+    REOPENED = "reopened"
+    CHANGED_REMOTELY = "changed_remotely"
+    REMOTE_ECHO = "remote_echo"
+    REMOTE_STALE = "remote_stale"
+    NOT_OURS = "not_ours"
+    NOTHING_FIRES = "nothing_fires"
 
     # People.
     ACKNOWLEDGED = "acknowledged"

@@ -12,9 +12,9 @@ from alertbot.domain import episodes, inhibit, lifecycle, silences
 from alertbot.domain.events import RECONCILE, AlertsReported, ReportedAlert
 from alertbot.domain.fingerprint import fingerprint
 from alertbot.domain.model import SEVERITY_LABEL, Alert, AlertStatus, Incident, IncidentStatus
-from alertbot.domain.policy import Policy
+from alertbot.domain.policy import HEARTBEAT, Policy
 from alertbot.domain.reasons import Reason
-from alertbot.domain.routing import Route, group_labels, incident_key, match
+from alertbot.domain.routing import Route, group_labels, incident_key
 from alertbot.domain.severity import severities_of
 from alertbot.domain.values import copied
 from alertbot.domain.work import Work
@@ -69,12 +69,13 @@ def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels
         report = _present(rows[0], report)
     merged = [(row, *episodes.merge(row, report, work.now)) for row in rows]
     reason = merged[0][2]
-    if event.source == RECONCILE and reason in (Reason.NEW_EPISODE, Reason.ALERT_RESOLVED):
-        found = Reason.FOUND_THERE if report.firing else Reason.GONE_THERE
-        work.say("alert", found, alert=rows[0])
     if reason is Reason.NEW_EPISODE:
         _opens(work, event, [after for _, after, _ in merged])
+        for row in work.current(identity) if event.source == RECONCILE else ():
+            work.say("alert", Reason.FOUND_THERE, alert=row)
         return identity
+    if event.source == RECONCILE and reason is Reason.ALERT_RESOLVED:
+        work.say("alert", Reason.GONE_THERE, alert=rows[0])
     for before, after, why in merged:
         if after is not before:
             work.put(after)
@@ -142,7 +143,7 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
     base = rows[0]
     before = {row.incident: row for row in rows}
     went: set[str] = set()
-    for route in match(work.policy.route, base.labels):
+    for route in work.policy.takes(event.source, base.labels):
         incident = _join(work, route, base)
         row = before.get(incident.id)
         told = row is not None and row.announced and not row.settled and incident.told
@@ -209,7 +210,7 @@ def _join(work: Work, route: Route, alert: Alert) -> Incident:
             route=route.key,
             receiver=route.receiver,
             labels=group,
-            title=_title(group, alert.labels),
+            title=alert.annotations["summary"] if alert.source == HEARTBEAT else _title(group, alert.labels),
             severity=alert.severity,
             status=_S.PENDING,
             created_at=work.now,

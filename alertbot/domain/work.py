@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from alertbot.domain import lifecycle
+from alertbot.domain import deadlines, lifecycle
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.inhibit import SourceLike
 from alertbot.domain.levels import PAGING
@@ -25,7 +25,7 @@ SAID_ALREADY: Final = frozenset(
     {
         Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.ASSIGNED, Reason.SILENCED,
         Reason.SILENCE_KEPT, Reason.SILENCE_ENDS_SOON, Reason.UNSILENCED, Reason.INHIBITED_THERE, Reason.FELL_BACK,
-        Reason.TEST,
+        Reason.TEST, Reason.ESCALATED, Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY,
     }
 )  # fmt: skip
 #: What disturbs nobody, and stops what still calls.
@@ -139,7 +139,7 @@ class Work:
 
     def route(self, incident: Incident) -> Route:
         """The incident's route; the root's where the policy has changed and it is gone."""
-        return self.policy.routes.get(incident.route, self.policy.route)
+        return self.policy.route_of(incident)
 
     def say(self, kind: str, reason: Reason, *, alert: Alert | None = None, incident: str = "", **more: object) -> None:
         """Adds a line to the record; `more` are further fields of `Entry`."""
@@ -165,14 +165,20 @@ class Work:
             quieted=False,
         )
         opened = replace(opened, repeat_at=self.next_repeat(opened))
-        self.tell(self.changes_state(opened), reason)
+        self.tell(self.changes_state(deadlines.begun(self.policy, opened, self.now)), reason)
 
     def close(
-        self, incident: Incident, reason: Reason, *, by: str | None = None, to: IncidentStatus = _S.RESOLVED
+        self,
+        incident: Incident,
+        reason: Reason,
+        *,
+        by: str | None = None,
+        to: IncidentStatus = _S.RESOLVED,
+        via: str = "",
     ) -> None:
         """People are told that it is over, as far as they knew of it."""
         closed = replace(
-            lifecycle.step(incident, to),
+            deadlines.stopped(lifecycle.step(incident, to)),
             resolved_at=self.now,
             resolved_by=by,
             acknowledged_at=None if to is _S.HELD else incident.acknowledged_at,
@@ -182,7 +188,7 @@ class Work:
         )
         if incident.test:
             closed = replace(closed, flush_at=None)
-        self.tell(closed if incident.test else self.changes_state(closed), reason)
+        self.tell(closed if incident.test else self.changes_state(closed), reason, via=via)
 
     def worst(self, alerts: Iterable[Alert]) -> str:
         """The most urgent severity among them."""
@@ -211,16 +217,16 @@ class Work:
 
     # Telling.
 
-    def tell(self, incident: Incident, reason: Reason) -> None:
+    def tell(self, incident: Incident, reason: Reason, *, only: str = "", via: str = "") -> None:
         """Raises what the destinations should show by one revision.
 
         Of a flapping incident, those that page hear nothing more: not from the change on at which it was found to flap,
-        which they are still told. Of a fallback nobody hears but the fallback.
+        which they are still told. `only` names the one receiver that hears of it; `via` is who said so itself.
         """
         known = self.situation.incidents.get(incident.id)
         was_flapping = known is not None and known.flapping and incident.flapping
         # What a person did disturbs nobody, and stops what still calls.
-        quiet = was_flapping and reason not in QUIETING
+        quiet = was_flapping and reason not in QUIETING and reason is not Reason.ESCALATED
         revision = incident.revision + 1
         reopened = known is None or known.openings != incident.openings
         news = revision if reason in NEWS or reopened or reason is Reason.FLAPPING_ENDED else incident.news
@@ -231,19 +237,25 @@ class Work:
         status = incident.status if incident.told else _S.RESOLVED
         level = Level(status, incident.openings, revision, news, quiet=quiet)
         why = Reason.FLAPPING if incident.flapping and reason not in SAID_ALREADY else reason
-        for want in self.wants_for(incident, why, level):
-            if reason is Reason.FELL_BACK:
-                concerned = want.receiver == incident.also[-1]
-            else:
-                concerned = not (quiet and want.integration in PAGING)
-            if concerned:
+        for want in self._told(self.wants_for(incident, why, level), via):
+            if want.receiver == only or not (only or (quiet and want.integration in PAGING)):
                 self.wants[want.id] = want
         self.incidents[incident.id] = replace(incident, cause=None)
         if reason not in SAID_ALREADY:
             self.say("notification", why, incident=incident.id, details={"caused_by": reason.value})
 
+    def _told(self, wants: list[Want], via: str) -> list[Want]:
+        """PagerDuty is not told what it said. Where there are several services it could have been any of them, and it
+        is harmless to tell them all.
+        """
+        if via != "pagerduty" or len({want.lane for want in wants if want.integration == via}) > 1:
+            return wants
+        return [
+            replace(want, level=replace(want.level, known=True)) if want.integration == via else want for want in wants
+        ]
+
     def wants_for(self, incident: Incident, reason: Reason, level: Level, kind: str = "incident") -> list[Want]:
-        """One want for each destination that is to hear of it."""
+        """One want for each destination that is to hear of it. A post of its own is not for receivers that rest."""
         return [
             Want(
                 incident=incident.id,
@@ -251,7 +263,7 @@ class Work:
                 integration=d.integration,
                 to=d.to,
                 lane=d.lane,
-                level=level,
+                level=_level_at(receiver, incident, level),
                 reason=reason,
                 at=self.now,
                 rank=self.policy.rank(incident.severity),
@@ -259,9 +271,17 @@ class Work:
                 cause=incident.cause,
             )
             for receiver in self.receivers(incident)
+            if kind == "incident" or receiver.name not in incident.resting
             for d in receiver.destinations
             if d.send_resolved or level.status is not _S.RESOLVED
         ]
+
+    def named(self, incident: str, by: str) -> Incident | None:
+        """The incident that somebody acted on; that there is none is recorded."""
+        found = self.incident(incident)
+        if found is None:
+            self.say("person", Reason.NO_SUCH_INCIDENT, incident=incident, by=by)
+        return found
 
     def receivers(self, incident: Incident) -> list[Receiver]:
         """The route's receiver and those brought in; the root route's where the policy has changed and its own is
@@ -280,3 +300,17 @@ class Work:
         if first != incident.flush_at or incident.cause is None:
             incident = replace(incident, flush_at=first, cause=incident.cause or self.cause)
         self.incidents[incident.id] = incident
+
+
+def _level_at(receiver: Receiver, incident: Incident, level: Level) -> Level:
+    """The level as one receiver is to show it."""
+    name = receiver.name
+    if name not in incident.escalated:
+        return level
+    rests = name in incident.resting and level.status is not _S.RESOLVED
+    return replace(
+        level,
+        quiet=level.quiet or rests,
+        escalated=incident.escalated[name],
+        urged=name in incident.urged,
+    )

@@ -285,7 +285,7 @@ def plan(job: Job) -> list[tuple[str, str]]:
     if job.action is Action.ACKNOWLEDGE and not job.delivery.uncertain:
         return [("acknowledge", key(first))]
     before = [("resolve", key(n)) for n in sorted(maybe_open) if n < last]
-    if want.status is IncidentStatus.ACKNOWLEDGED and job.action is not Action.UPDATE:
+    if want.status is IncidentStatus.ACKNOWLEDGED and job.action not in (Action.UPDATE, Action.ESCALATE):
         # Also where an opening may have arrived and somebody acknowledged meanwhile: nobody is called again.
         return [*before, ("acknowledge", key(last))]
     return [*before, ("trigger", key(last))]

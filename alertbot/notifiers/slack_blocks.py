@@ -52,7 +52,9 @@ _TOLD: Final = frozenset(
         Reason.NEW_EPISODE, Reason.ALERT_RESOLVED, Reason.CUT_OFF, Reason.INHIBITED, Reason.MUTED,
         Reason.RELEASED, Reason.CLEARED_WHILE_HELD, Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON,
         Reason.NOTE_ADDED, Reason.SEVERITY_RAISED, Reason.REFIRED, Reason.STILL_FIRING, Reason.HOLD_ENDED,
-        Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ASSIGNED,
+        Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ASSIGNED, Reason.ESCALATED, Reason.ACK_OVERDUE,
+        Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY, Reason.SILENCED, Reason.SILENCE_ENDS_SOON,
+        Reason.SILENCE_ENDED, Reason.UNSILENCED, Reason.FOUND_THERE, Reason.GONE_THERE,
     }
 )  # fmt: skip
 #: The mentions that a configuration may ask for.
@@ -86,6 +88,8 @@ class Line:
     until: datetime | None
     note: str
     to: str = ""
+    receiver: str = ""
+    change: str = ""
 
 
 def units(text: str) -> int:
@@ -206,10 +210,9 @@ class Renderer:
         links = _links(values["ways"])
         if links:
             start.append(_section(mrkdwn(links)))
-        if values["runbook"] is not None:
-            start.append(_section(plain(self._say("_runbook.j2", values))))
+        beside = [_section(plain(self._say("_runbook.j2", values)))] if values["runbook"] is not None else []
         if values["known"]:
-            start.append(_context(plain("\n".join(values["known"]), CONTEXT)))
+            beside.append(_context(plain("\n".join(values["known"]), CONTEXT)))
         end = [*actions(job, self._buttons), _context(plain(self._say("_footer.j2", values), CONTEXT))]
         shown = [self._alert(job, alert, common, alone=len(job.alerts) == 1) for alert in top]
         total = 0 if job.storm is not None else _total(job)
@@ -217,7 +220,9 @@ class Renderer:
             more = total - len(shown)
             left_out = {"count": more, "has_page": values["links"].incident}
             rest = [_context(plain(self._say("_more.j2", left_out)))] if more > 0 else []
-            blocks = [*start, *(b for of_one in shown for b in of_one), *rest, *end]
+            # What fires first, then what to do, then what else fires.
+            others = [b for of_one in shown[1:] for b in of_one]
+            blocks = [*start, *(shown[0] if shown else ()), *beside, *others, *rest, *end]
             if not shown or (size(blocks) <= TOTAL and len(blocks) <= BLOCKS):
                 break
             shown.pop()
@@ -251,7 +256,7 @@ class Renderer:
         lines = [_line(e, job, alerts) for e in entries if _tells(e)]
         lines = list(dict.fromkeys(lines))
         raised = any(line.reason == Reason.SEVERITY_RAISED for line in lines)
-        broadcast = (job.action is Action.REOPEN or raised) and not job.delivery.want.level.quiet
+        broadcast = (job.action in (Action.REOPEN, Action.ESCALATE) or raised) and not job.delivery.want.level.quiet
         if not lines and job.action not in (Action.REOPEN, Action.RESOLVE):
             return None
         # A person's deed and the incident's step are few, and matter more than the twentieth alert.
@@ -268,6 +273,16 @@ class Renderer:
         job = _as_people_know_it(job)
         values = render.context(replace(job, alerts=()))
         return self._reply(self._say("remind.j2", values), values, broadcast=True)
+
+    def told(self, job: Job) -> Message:
+        """A verdict, or the notice that a maintenance ends soon: a message of its own."""
+        values = render.context(replace(job, alerts=()))
+        head, said = self._say("told.j2", values), "\n".join(values["told"])
+        blocks = [{"type": "header", "text": plain(head, HEADER)}, _section(plain(said))]
+        links = _links(values["ways"])
+        if links:
+            blocks.append(_section(mrkdwn(links)))
+        return Message(words(head, FALLBACK), blocks, words(f"{head}: {render.one_line(said)}", FALLBACK))
 
     def _reply(self, text: str, values: Mapping[str, Any], broadcast: bool) -> Message:
         blocks = [_section(plain(text))]
@@ -287,6 +302,8 @@ class Renderer:
         job = _as_people_know_it(job)
         values = render.context(replace(job, alerts=()))
         said = self._say("text.j2", values)
+        if job.told is not None:
+            return render.cut(render.one_line(f"{self._say('told.j2', values)}: {' '.join(values['told'])}"), FALLBACK)
         if job.action is Action.REMIND:
             said += f": {self._say('remind.j2', values)}"
         return render.cut(render.one_line(said), FALLBACK)
@@ -387,7 +404,9 @@ def _line(entry: Entry, job: Job, alerts: Mapping[str, Alert]) -> Line:
         what=_what(entry, job, alerts) if entry.identity or entry.labels else "",
         by=render.cut(render.one_line(entry.by), 100),
         until=entry.until,
-        note=render.cut(render.one_line(entry.details.get("note", "")), 2 * LINE),
+        note=render.cut(render.one_line(entry.details.get("note") or entry.details.get("comment") or ""), 2 * LINE),
+        change=render.cut(render.one_line(entry.details.get("what", "")), 300),
+        receiver=render.cut(render.one_line(entry.details.get("receiver", "")), 100),
         to=render.cut(render.one_line(entry.details.get("to", "")), 100),
     )
 

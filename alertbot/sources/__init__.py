@@ -13,7 +13,18 @@ from typing import Final
 
 from alertbot.domain.deploys import DeployReport
 from alertbot.domain.events import DeployReported, Parsed
-from alertbot.sources import actions, alertmanager, argocd, deploys, github, maintenance, railway, reconcile, vercel
+from alertbot.sources import (
+    actions,
+    alertmanager,
+    argocd,
+    deploys,
+    github,
+    maintenance,
+    pagerduty,
+    railway,
+    reconcile,
+    vercel,
+)
 
 #: Reads one body. The time is when it came in. Raises `Unreadable` where no part of it makes sense.
 Parser = Callable[[bytes, datetime], Parsed]
@@ -36,6 +47,9 @@ SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
         "acknowledge": actions.acknowledge,
         "resolve": actions.resolve,
         "note": actions.note,
+        "escalate": actions.escalate,
+        "pagerduty": pagerduty.parse,
+        "heartbeats": actions.heartbeats,
         "assign": actions.assign,
         "refused": actions.refused,
         "silence": actions.silence,

@@ -14,7 +14,9 @@ from alertbot.domain.events import (
     Acknowledged,
     ActRefused,
     Assigned,
+    Escalated,
     Event,
+    HeartbeatsExpected,
     KeptFailing,
     NoteAdded,
     Parsed,
@@ -56,6 +58,14 @@ class NoteBody(msgspec.Struct):
     via: str = "api"
 
 
+class EscalateBody(msgspec.Struct):
+    """Somebody wants the next step of an incident's escalation policy at once."""
+
+    incident: _Text
+    by: _Text
+    via: str = "api"
+
+
 class AssignBody(msgspec.Struct):
     """Somebody gives an incident to somebody."""
 
@@ -70,7 +80,7 @@ class SilenceBody(msgspec.Struct):
 
     incident: _Text
     by: _Text
-    duration: str = ""
+    duration: str | None = None
     comment: str = ""
     via: str = "api"
 
@@ -90,6 +100,13 @@ class RefusedBody(msgspec.Struct):
     by: _Text
     act: _Text
     via: str = "api"
+
+
+class HeartbeatsBody(msgspec.Struct):
+    """alertbot knows its heartbeats; `watches` are the ids of what waits for one already."""
+
+    watches: list[str] = []
+    started: bool = False
 
 
 class TestBody(msgspec.Struct):
@@ -135,6 +152,12 @@ def note(body: bytes, at: datetime) -> Parsed:
     return _one(NoteAdded(incident=b.incident, by=b.by, text=b.text, via=b.via))
 
 
+def escalate(body: bytes, at: datetime) -> Parsed:
+    """`{"incident", "by", "via"}`; raises `Unreadable`."""
+    b = _read(EscalateBody, body)
+    return _one(Escalated(incident=b.incident, by=b.by, via=b.via))
+
+
 def assign(body: bytes, at: datetime) -> Parsed:
     """`{"incident", "to", "by", "via"}`; raises `Unreadable`."""
     b = _read(AssignBody, body)
@@ -163,6 +186,12 @@ def unsilence(body: bytes, at: datetime) -> Parsed:
     """`{"incident", "by", "via"}`; raises `Unreadable`."""
     b = _read(UnsilenceBody, body)
     return _one(Unsilenced(incident=b.incident, by=b.by, via=b.via))
+
+
+def heartbeats(body: bytes, at: datetime) -> Parsed:
+    """`{"watches", "started"}`, from alertbot itself; raises `Unreadable`."""
+    b = _read(HeartbeatsBody, body)
+    return _one(HeartbeatsExpected(tuple(b.watches), b.started))
 
 
 def test(body: bytes, at: datetime) -> Parsed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 from functools import wraps
 from typing import Any, Final
 
@@ -60,7 +59,7 @@ class Pages:
         found, more = await self._current()
         stats = await bot.store.stats(now)
         resolved = await bot.store.incidents(statuses=[IncidentStatus.RESOLVED.value], limit=RESOLVED)
-        rows = [self._row(incident, now) for incident in found]
+        rows = [self._row(incident) for incident in found]
         return self._page(
             "overview.html",
             now=now,
@@ -68,7 +67,7 @@ class Pages:
                 ("Open", [r for r in rows if r["status"] == "open"]),
                 ("Acknowledged", [r for r in rows if r["status"] == "acknowledged"]),
                 ("Held and waiting", [r for r in rows if r["status"] in _WAITING]),
-                ("Resolved", [self._row(incident, now) for incident in resolved.incidents]),
+                ("Resolved", [self._row(i) for i in resolved.incidents if not i.watch]),
             ],
             current=len(rows),
             more=more,
@@ -94,7 +93,7 @@ class Pages:
         return self._page(
             "incident.html",
             now=now,
-            row=self._row(incident, now),
+            row=self._row(incident),
             incident=incident,
             labels={render.one_line(k): render.one_line(v) for k, v in sorted(incident.labels.items())},
             runbook=render.runbook_view(found.runbook),
@@ -135,18 +134,16 @@ class Pages:
             for incident in found[: max(0, INCIDENTS - len(by_id))]:
                 by_id.setdefault(incident.id, incident)
             found = list(by_id.values())
+        found = [incident for incident in found if not incident.watch]
         ranks = {s.name: rank for rank, s in enumerate(self._bot.severities)}
         found.sort(key=lambda i: i.created_at, reverse=True)
         found.sort(key=lambda i: ranks.get(i.severity, len(ranks)))
         return found, page.next is not None
 
-    def _row(self, incident: Incident, now: datetime) -> dict[str, Any]:
+    def _row(self, incident: Incident) -> dict[str, Any]:
         """An incident in one line."""
         severities = self._bot.severities
         rank = next((n for n, s in enumerate(severities) if s.name == incident.severity), len(severities))
-        ack_within = severities[rank].ack_within if rank < len(severities) else None
-        opened = incident.opened_at
-        waits = incident.status is IncidentStatus.OPEN and ack_within is not None and opened is not None
         return {
             "id": incident.id,
             "status": incident.status.value,
@@ -155,12 +152,15 @@ class Pages:
             "urgency": min(rank, 3),
             "title": render.title(incident),
             "counts": render.counts(incident),
-            "since": opened or incident.created_at,
+            "since": incident.opened_at or incident.created_at,
             "resolved_at": incident.resolved_at,
             "receiver": render.one_line(incident.receiver),
             "acknowledged_by": render.one_line(incident.acknowledged_by or ""),
             "flapping": incident.flapping,
-            "overdue": ack_within if waits and ack_within and opened and now - opened > ack_within else None,
+            "overdue": severities[rank].ack_within if incident.overdue and rank < len(severities) else None,
+            "ack_due_at": incident.ack_due_at,
+            "escalate_at": incident.escalate_at,
+            "escalates_to": render.one_line(incident.escalates_to),
         }
 
     def _with_store(self, handler: Handler) -> Handler:
