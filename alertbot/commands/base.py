@@ -158,12 +158,12 @@ class Look:
         """An incident's alerts, firing ones first."""
         return await self._store.members(incident_id, limit=limit)
 
-    async def record(self, incident_id: str) -> Sequence[Entry]:
-        """The last lines of an incident's record, the oldest first."""
-        page = await self._store.entries(incident=incident_id)
+    async def record(self, incident_id: str, since: datetime | None = None) -> Sequence[Entry]:
+        """The last lines of an incident's record, the oldest first; with `since`, only what is later than that."""
+        page = await self._store.entries(incident=incident_id, since=since)
         entries = list(page.entries)
         while page.next is not None:
-            page = await self._store.entries(incident=incident_id, cursor=page.next)
+            page = await self._store.entries(incident=incident_id, since=since, cursor=page.next)
             entries = [*entries, *page.entries][-200:]
         return entries
 
