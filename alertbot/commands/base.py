@@ -172,12 +172,12 @@ class Look:
         """The deploys and maintenance windows that go on, the latest start first."""
         return [w for w in await self._store.windows(now) if not w.over and not w.stopped]
 
-    async def record(self, incident_id: str) -> Sequence[Entry]:
-        """The last lines of an incident's record, the oldest first."""
-        page = await self._store.entries(incident=incident_id)
+    async def record(self, incident_id: str, since: datetime | None = None) -> Sequence[Entry]:
+        """The last lines of an incident's record, the oldest first; with `since`, only what is later than that."""
+        page = await self._store.entries(incident=incident_id, since=since)
         entries = list(page.entries)
         while page.next is not None:
-            page = await self._store.entries(incident=incident_id, cursor=page.next)
+            page = await self._store.entries(incident=incident_id, since=since, cursor=page.next)
             entries = [*entries, *page.entries][-200:]
         return entries
 
