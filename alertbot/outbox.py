@@ -284,8 +284,8 @@ class Outbox:
             await self._record(self._nothing(delivery))
             return
         now = self.clock.now()
-        soonest = (delivery.sent_at or now) + self.storms.every(delivery.want.integration)
-        if delivery.sent_at is not None and now < soonest:
+        soonest = self.storms.soonest(delivery)
+        if soonest is not None and now < soonest:
             await self._later(delivery, Later(soonest))
             return
         look = await self.storms.look(delivery, now)
@@ -460,7 +460,7 @@ class Outbox:
         now = self.clock.now()
         failing_since = delivery.failing_since or (now if result.error else None)
         until = result.until
-        if delivery.want.rank == 0 and delivery.shown.status is None:
+        if delivery.want.rank <= 0 and delivery.shown.status is None:
             until = min(until, now + timedelta(seconds=1))  # a storm's page may take it before that
         outcome = _outcome(
             delivery,
