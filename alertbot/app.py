@@ -23,7 +23,8 @@ import alertbot
 from alertbot.alertmanager import Alertmanager
 from alertbot.clock import Clock, SystemClock
 from alertbot.commands import commands
-from alertbot.commands.desk import Desk, Setup, offered
+from alertbot.commands.desk import Desk, Terms, offered
+from alertbot.commands.socket import Socket
 from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
@@ -38,11 +39,12 @@ from alertbot.enrich.enricher import Asker, Enricher
 from alertbot.enrich.graph import Graphs
 from alertbot.enrich.history import Histories
 from alertbot.enrich.prometheus import Prometheus
-from alertbot.enrich.runbooks import Runbook, runbooks_of
+from alertbot.enrich.runbooks import Runbook, Runbooks, runbooks_of
 from alertbot.enrich.slo import Budgets
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
+from alertbot.notifiers.pagerduty_rest import PagerDutyRest
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
 from alertbot.remote_keys import RemoteKeys
@@ -115,7 +117,8 @@ class App:
         self._stop = asyncio.Event()
         self._away = "not started yet"
         self.view = self._view(self.config)
-        self.desk = Desk(self, self._setup(self.config))
+        self.desk = Desk(self, self._terms(self.config, Runbooks()))
+        self.socket = Socket(self.desk, self.metrics)
 
     # Starting and stopping.
 
@@ -142,8 +145,11 @@ class App:
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
             self.desk.session = self._session
-            self.desk.take(self._setup(self.config))
+            self.desk.take(self._terms(self.config, await asyncio.to_thread(runbooks_of, self.config)))
             stack.push_async_callback(self.desk.close)
+            stack.push_async_callback(self.socket.close)
+            settings = self.config.settings.global_
+            self.socket.use(plain(settings.slack_app_token), settings.slack_api_url)
             await self._listen(stack, listening)
             trimming = asyncio.create_task(self._trim(), name="trim")
             stack.push_async_callback(_cancel, trimming)
@@ -312,6 +318,7 @@ class App:
             if changed
         ]
         enrichment = await self._enrichment(config)
+        runbooks = await asyncio.to_thread(runbooks_of, config)
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
@@ -320,7 +327,8 @@ class App:
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
-        self.desk.take(self._setup(config))
+        self.desk.take(self._terms(config, runbooks))
+        self.socket.use(plain(new.global_.slack_app_token), new.global_.slack_api_url)
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
         self._retired = retired
@@ -373,16 +381,18 @@ class App:
         shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered())
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
 
-    def _setup(self, config: Config) -> Setup:
+    def _terms(self, config: Config, runbooks: Runbooks) -> Terms:
         settings = config.settings
         token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
-        return Setup(
+        pagerduty = plain(settings.global_.pagerduty_api_token)
+        return Terms(
             external_url=self.view.external_url,
             severities=tuple(s.name for s in config.policy.severities),
             commands=commands(),
-            runbooks=runbooks_of(config),
-            may_act=None if may_act == "anyone" else frozenset(may_act),
+            runbooks=runbooks,
+            may_act=None if may_act is None else frozenset(may_act),
             api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
+            rota=PagerDutyRest(pagerduty, settings.global_.pagerduty_api_url) if pagerduty else None,
         )
 
     def _alertmanager(self, config: Config) -> Alertmanager | None:

@@ -16,6 +16,7 @@ from alertbot import render
 from alertbot.domain.events import Parsed
 from alertbot.domain.model import Alert, Entry, Incident, IncidentStatus
 from alertbot.enrich.runbooks import Runbooks
+from alertbot.notifiers.pagerduty_rest import Duty
 from alertbot.notifiers.slack_blocks import FALLBACK, TOTAL, Block, plain, size, words
 from alertbot.store.base import Store
 
@@ -87,7 +88,7 @@ class Act:
 
     kind: str
     incident: str
-    more: Mapping[str, str | None] = field(default_factory=dict)
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,26 +102,13 @@ class Asked:
     now: datetime
 
 
-class OnCallError(Exception):
-    """Who is on call cannot be said now; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Duty:
-    """Somebody is on call: at which level of which policy, until when (None: without an end)."""
-
-    policy: str
-    level: int
-    name: str
-    email: str
-    until: datetime | None
-
-
 class Rota(Protocol):
-    """Whoever knows who is on call."""
+    """Whoever knows who is on call (`alertbot.notifiers.pagerduty_rest`)."""
 
     async def on_call(self) -> Sequence[Duty]:
-        """Everybody who is on call now. Raises `OnCallError`."""
+        """Everybody who is on call now. Raises `RestError`."""
+
+    def close(self) -> None: ...
 
 
 class Look:
@@ -135,7 +123,6 @@ class Look:
         runbooks: Runbooks,
         rota: Rota | None,
         person: Callable[[str, str], Awaitable[Person]],
-        acts: frozenset[str],
     ) -> None:
         self._store = store
         self.external_url = external_url
@@ -143,7 +130,6 @@ class Look:
         self.runbooks = runbooks
         self.rota = rota
         self.person = person
-        self.acts = acts
 
     async def incident(self, incident_id: str) -> Incident | None:
         """One incident."""
@@ -188,10 +174,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`/name`. `usage` has a line for each way to call it; `summary` is what Slack shows in its menu."""
+    """`/name`. `summary` and `hint` are what Slack shows in its menu; `usage` has a line for each way to call it."""
 
     name: str
     summary: str
+    hint: str
     usage: Sequence[str]
     run: Callable[[Asked, Look], Awaitable[Answer | Act]]
 

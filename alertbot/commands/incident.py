@@ -181,6 +181,7 @@ def _usage(verb: str) -> str:
 COMMAND: Final = Command(
     name="incident",
     summary="what is open, and acting on it",
+    hint="list | mine | show | ack | resolve | note | assign | why",
     usage=(
         "/incident list [WORD or severity]",
         "/incident mine",

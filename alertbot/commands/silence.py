@@ -30,28 +30,29 @@ async def run(asked: Asked, look: Look) -> Answer | Act:
     return Act("silence", found.id, {"duration": span, "comment": comment.strip("\"' ")})
 
 
-def _span(text: str) -> tuple[str | None, str] | None:
-    """A span at the start of a text (None: until it is resolved), and what comes after it."""
+def _span(text: str) -> tuple[str, str] | None:
+    """A span at the start of a text (empty: until it is resolved), and what comes after it."""
     text = text.removeprefix("for ").strip()
     if text.lower().startswith(UNTIL_RESOLVED):
-        return None, text[len(UNTIL_RESOLVED) :].strip()
+        return "", text[len(UNTIL_RESOLVED) :].strip()
     found = words.duration(text)
     return (format_duration(found[0]), found[1]) if found is not None else None
 
 
-def span_of(choice: str, custom: str) -> tuple[str | None, str]:
-    """What was chosen in the dialog, as an event's `duration`; or what is wrong with it."""
+def span_of(choice: str, custom: str) -> tuple[str, str]:
+    """What was chosen in the dialog, as an event's `duration` (empty: until resolved); and what is wrong with it."""
     if custom.strip() or choice == "custom":
         found = _span(custom.lower())
         if found is None:
-            return None, "As 90m, 4h or 2d."
+            return "", "As 90m, 4h or 2d."
         return found[0], ""
-    return (None if choice == UNTIL_RESOLVED else choice), ""
+    return ("" if choice == UNTIL_RESOLVED else choice), ""
 
 
 COMMAND: Final = Command(
     name="silence",
     summary="keep an incident's alerts quiet for a while",
+    hint="[ID] 2h [REASON]",
     usage=(
         "/silence ID 2h [REASON]",
         "/silence ID until resolved [REASON]",

@@ -13,9 +13,6 @@ from alertbot.config.yaml import Document
 NOT_IN_EFFECT: Final[Mapping[str, str]] = {
     "global.alertmanager_url": "reconcile with Alertmanager and make silences",
     "global.heartbeat_url": "tell a dead man's switch that alertbot is alive",
-    "global.pagerduty_api_url": "write notes and ask who is on call",
-    "global.pagerduty_api_token": "write notes and ask who is on call",
-    "global.slack_app_token": "take commands and buttons through Slack's Socket Mode",
     "web.sentry_webhook_secret": "take alerts from Sentry",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from alertbot.paths import data_dir
@@ -233,3 +234,27 @@ async def posted(bot: Bot) -> dict[str, Any]:
     channel = bot.slack.workspace.find("#ops-alerts")
     assert channel is not None
     return bot.slack.workspace.post(channel, {"text": "hello"})
+
+
+async def test_over_socket_mode_the_same_happens_without_a_public_address(tmp_path: Path) -> None:
+    async with Bot(tmp_path) as bot:
+        bot.write_config(bot.config, head={"slack_signing_secret: ${SLACK_SIGNING_SECRET}": SOCKET})
+        await bot.app.reload()
+        await bot.slack.sockets.until(connected=1)
+        ts = await fired(bot)
+        alice = bot.socket_user()
+        assert "Down (prod)" in said(await alice.slash("/incident", "list"))
+        assert await alice.press(CHANNEL, ts, "acknowledge") == NOTHING
+        await bot.settle()
+        assert (await bot.incident("Down"))["acknowledged_by"] == "alice@example.org"
+        await alice.press(CHANNEL, ts, "note")
+        await bot.app.desk.idle()
+        (view,) = bot.slack.workspace.views
+        note = {"text": {"text": {"type": "plain_text_input", "value": "looking"}}}
+        assert await alice.submit(view, note) == NOTHING
+        assert await bot.metric("alertbot_slack_socket_up") == 1
+        # Without a signing secret nothing that comes over HTTP is genuine.
+        assert (await bot.user().slash("/incident")).status == 401
+
+
+SOCKET = "slack_app_token: ${SLACK_APP_TOKEN}"

@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alertbot.clock import MovableClock
-from alertbot.commands import desk
-from alertbot.commands.desk import Desk
+from alertbot.commands.desk import Desk, Terms
 from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import Alert, Incident
@@ -90,9 +89,7 @@ class ABot:
         self.store = FailingStore()
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
-        self.desk = Desk(
-            self, desk.Setup(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks())
-        )
+        self.desk = Desk(self, Terms(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
         self.enricher = Enricher(Setup(external_url=self.view.external_url), self.moved, _nobody)
         self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
 
