@@ -213,7 +213,7 @@ class Desk:
         if decided is None:
             return say(refusal)
         if act.done:
-            await self._wait_for(decided)
+            await asyncio.wait({decided}, timeout=self._patience.decided)
             return say(act.done)
         return say((await self._outcome(act, who, at, decided)).text)
 
