@@ -24,7 +24,8 @@ import alertbot
 from alertbot.alertmanager import Alertmanager
 from alertbot.clock import Clock, SystemClock
 from alertbot.commands import commands
-from alertbot.commands.desk import Desk, Setup, offered
+from alertbot.commands.desk import Desk, Terms, offered
+from alertbot.commands.socket import Socket
 from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
@@ -41,15 +42,17 @@ from alertbot.enrich.enricher import Asker, Enricher, Parts
 from alertbot.enrich.graph import Graphs
 from alertbot.enrich.history import Histories
 from alertbot.enrich.prometheus import Prometheus
-from alertbot.enrich.runbooks import Runbook, runbooks_of
+from alertbot.enrich.runbooks import Runbook, Runbooks, runbooks_of
 from alertbot.enrich.slo import Budgets
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
+from alertbot.notifiers.pagerduty_rest import PagerDutyRest
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
-from alertbot.reconcile import Reconciler
+from alertbot.reconcile import Reconciler, is_theirs
 from alertbot.reconcile import Settings as LookSettings
+from alertbot.release import Release
 from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
@@ -117,6 +120,14 @@ class App:
         self.reconciler = Reconciler(
             self.store, self.time, lambda: self.alertmanager, self._look_settings, self._found, self._looked
         )
+        self.release = Release(
+            self.store,
+            self.time,
+            lambda: self.alertmanager,
+            lambda alert: alert.vouched or is_theirs(alert, self._look_settings()),
+            self._found,
+        )
+        self.engine.on_asking = self.release.wake
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -124,7 +135,8 @@ class App:
         self._stop = asyncio.Event()
         self._away = "not started yet"
         self.view = self._view(self.config)
-        self.desk = Desk(self, self._setup(self.config))
+        self.desk = Desk(self, self._terms(self.config, Runbooks()))
+        self.socket = Socket(self.desk, self.metrics)
 
     # Starting and stopping.
 
@@ -150,11 +162,15 @@ class App:
             await self._expect_heartbeats(started=True)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
+            stack.push_async_callback(self.release.close)
             await self.reconciler.start()
             stack.push_async_callback(self.reconciler.stop)
             self.desk.session = self._session
-            self.desk.take(self._setup(self.config))
+            self.desk.take(self._terms(self.config, self.enricher.parts.runbooks))
             stack.push_async_callback(self.desk.close)
+            stack.push_async_callback(self.socket.close)
+            settings = self.config.settings.global_
+            self.socket.use(plain(settings.slack_app_token), settings.slack_api_url)
             await self._listen(stack, listening)
             trimming = asyncio.create_task(self._trim(), name="trim")
             stack.push_async_callback(_cancel, trimming)
@@ -264,7 +280,7 @@ class App:
 
     async def suspects(self, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
         """The recent deploys that these alerts may come from, the likeliest first."""
-        return await suspects_of(self.store, self.config.policy.deploys, alerts)
+        return await suspects_of(self.store.deploys, self.config.policy.deploys, alerts)
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
@@ -344,7 +360,8 @@ class App:
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
-        self.desk.take(self._setup(config))
+        self.desk.take(self._terms(config, enrichment.runbooks))
+        self.socket.use(plain(new.global_.slack_app_token), new.global_.slack_api_url)
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
         self._retired = retired
@@ -452,16 +469,18 @@ class App:
             log.warning("no history: the store is away", extra={"error": str(e)})
             return Past()
 
-    def _setup(self, config: Config) -> Setup:
+    def _terms(self, config: Config, runbooks: Runbooks) -> Terms:
         settings = config.settings
         token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
-        return Setup(
+        pagerduty = plain(settings.global_.pagerduty_api_token)
+        return Terms(
             external_url=self.view.external_url,
             severities=tuple(s.name for s in config.policy.severities),
             commands=commands(),
-            runbooks=self.enricher.parts.runbooks,
-            may_act=None if may_act == "anyone" else frozenset(may_act),
+            runbooks=runbooks,
+            may_act=None if may_act is None else frozenset(may_act),
             api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
+            rota=PagerDutyRest(pagerduty, settings.global_.pagerduty_api_url) if pagerduty else None,
         )
 
     async def _close_notifiers(self) -> None:

@@ -225,6 +225,11 @@ class Metrics:
             registry=r,
         )
         self.alertmanager_up.set(math.nan)
+        self.slack_socket_up = Gauge(
+            "alertbot_slack_socket_up",
+            "1 while Slack's Socket Mode is connected; 0 where it is not in use.",
+            registry=r,
+        )
         self.store_up = Gauge("alertbot_store_up", "1 while the store answers.", registry=r)
         self.config_last_reload_successful = Gauge(
             "alertbot_config_last_reload_successful",

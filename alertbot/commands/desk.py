@@ -8,9 +8,8 @@ went as meant the card tells everybody; only whoever came too late, or may not, 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,7 +20,7 @@ import msgspec
 from alertbot.commands import views, words
 from alertbot.commands.base import Act, Answer, Asked, Bot, Command, Look, Person, Rota, say
 from alertbot.commands.incident import why_of
-from alertbot.commands.outcome import outcome
+from alertbot.commands.outcome import Outcome, outcome
 from alertbot.commands.people import People, UnknownMembersError
 from alertbot.commands.runbook import of_incident, shown
 from alertbot.commands.silence import span_of
@@ -29,7 +28,7 @@ from alertbot.domain.model import Incident
 from alertbot.enrich.runbooks import Runbooks
 from alertbot.notifiers.slack_api import LostError, RefusedError, SlackApi
 from alertbot.notifiers.slack_blocks import ACTS, BUTTONS
-from alertbot.sources import SOURCES
+from alertbot.sources import SOURCES, Parser
 from alertbot.sources.slack import Press, SlashCommand, Submission
 from alertbot.store.base import StoreError
 
@@ -44,9 +43,9 @@ SHOWN: Final = frozenset({"why", "runbook"})
 DIALOGS: Final = frozenset({"note", "silence"})
 
 
-def offered() -> frozenset[str]:
-    """The buttons that something answers in this version."""
-    return frozenset(act for act in BUTTONS if act in SHOWN or act in SOURCES)
+def offered(sources: Collection[str] = SOURCES) -> frozenset[str]:
+    """The buttons that something answers: those that show something, and those whose events somebody takes."""
+    return frozenset(act for act in BUTTONS if act in SHOWN or act in sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class Terms:
     """What the desk needs of the config. A reload replaces it. `may_act` is None where everybody may."""
 
     external_url: str
@@ -103,37 +102,48 @@ class Once:
         self._seen.pop(what, None)
 
 
+class _Kept(msgspec.Struct):
+    """What a dialog keeps for us until it is submitted."""
+
+    incident: str
+    channel: str
+
+
 class Desk:
     """See the module's text. `most` is how many answers may be under way at once."""
 
     def __init__(
         self,
         bot: Bot,
-        setup: Setup,
+        terms: Terms,
         session: aiohttp.ClientSession | None = None,
         patience: Patience | None = None,
         most: int = 200,
+        sources: Mapping[str, Parser] = SOURCES,
     ) -> None:
         self._bot = bot
         self._patience = patience or Patience()
-        self._most = most
+        self.most = most
+        self._sources = sources
         self._tasks: set[asyncio.Task[Any]] = set()
         self._once = Once(bot.clock, timedelta(hours=1))
+        self.terms = terms
         self.session = session
-        self.take(setup)
+        self.take(terms)
 
-    def take(self, setup: Setup) -> None:
+    def take(self, terms: Terms) -> None:
         """A config: at the start, and at each reload."""
-        self._setup = setup
-        self.people = People(setup.api, self._bot.clock)
+        if terms is not self.terms:
+            self._release()
+        self.terms = terms
+        self.people = People(terms.api, self._bot.clock)
         self._look = Look(
             self._bot.store,
-            external_url=setup.external_url,
-            severities=setup.severities,
-            runbooks=setup.runbooks,
-            rota=setup.rota,
+            external_url=terms.external_url,
+            severities=terms.severities,
+            runbooks=terms.runbooks,
+            rota=terms.rota,
             person=self.people.person,
-            acts=frozenset(SOURCES),
         )
 
     async def close(self) -> None:
@@ -142,6 +152,11 @@ class Desk:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._release()
+
+    def _release(self) -> None:
+        if self.terms.rota is not None:
+            self.terms.rota.close()
 
     async def idle(self) -> None:
         """Returns when nothing is being answered."""
@@ -152,7 +167,7 @@ class Desk:
 
     async def command(self, typed: SlashCommand, trace_id: str) -> dict[str, Any]:
         """The answer to a slash command, as Slack takes it: at once, or that it follows."""
-        if len(self._tasks) >= self._most:
+        if len(self._tasks) >= self.most:
             return say("alertbot has too much to do at the moment. Try again in a minute.").message()
         task = asyncio.create_task(self._answer(typed, trace_id))
         self._keep(task)
@@ -168,9 +183,9 @@ class Desk:
     async def _answer(self, typed: SlashCommand, trace_id: str) -> Answer:
         """Runs a command. Whatever fails is an answer too."""
         name = typed.command.strip("/ ").lower()
-        command = self._setup.commands.get(name)
+        command = self.terms.commands.get(name)
         if command is None:
-            known = ", ".join(f"/{c}" for c in self._setup.commands)
+            known = ", ".join(f"/{c}" for c in self.terms.commands)
             return say(f"alertbot has no command /{words.bare(name)[:50]}. It has {known}.")
         text = words.tidy(typed.text)
         if words.bare(text).lower() == "help":
@@ -179,8 +194,14 @@ class Desk:
         asked = Asked(text, who, typed.channel_id, typed.channel_name, self._bot.clock())
         try:
             found = await command.run(asked, self._look)
-            return await self._do_and_say(found, who, trace_id) if isinstance(found, Act) else found
+            if not isinstance(found, Act):
+                return found
+            # Slack sends a command again over a new socket where it did not hear us.
+            if typed.trigger_id and not self._once.first(typed.trigger_id):
+                return say("That is done already.")
+            return await self._do_and_say(found, who, trace_id)
         except StoreError:
+            self._once.forget(typed.trigger_id)
             return say(NOT_STORED)
         except Exception:  # a defect of ours: whoever asked must hear that nothing will come
             log.exception("a command failed", extra={"command": name, "trace_id": trace_id})
@@ -191,19 +212,22 @@ class Desk:
         decided, refusal = await self._take(act, who, trace_id)
         if decided is None:
             return say(refusal)
-        await self._wait_for(decided)
-        incident = await self._bot.store.incident(act.incident)
-        return say(outcome(act, incident, who, at, self._bot.clock()).text)
+        if act.done:
+            await asyncio.wait({decided}, timeout=self._patience.decided)
+            return say(act.done)
+        return say((await self._outcome(act, who, at, decided)).text)
 
     # Buttons and dialogs.
 
     async def interaction(self, said: Press | Submission, trace_id: str) -> dict[str, Any] | None:
         """What Slack is answered: mostly nothing, which is well. Raises `NotTakenError`."""
-        if len(self._tasks) >= self._most:
+        if len(self._tasks) >= self.most:
             raise NotTakenError
         if isinstance(said, Submission):
             return await self._submitted(said, trace_id)
-        if said.act in BUTTONS and said.act not in SHOWN | DIALOGS and said.act in SOURCES:
+        if not said.value:
+            return None  # every button of ours has one
+        if said.act in BUTTONS and said.act not in SHOWN | DIALOGS and said.act in self._sources:
             await self._pressed(said, trace_id)
         else:
             self._spawn(self._show(said, trace_id))
@@ -239,12 +263,10 @@ class Desk:
 
     async def _tell_if_late(self, act: Act, who: Person, at: datetime, decided: asyncio.Future[None], url: str) -> None:
         """Of what went as meant the card tells everybody."""
-        await self._wait_for(decided)
         try:
-            incident = await self._bot.store.incident(act.incident)
+            found = await self._outcome(act, who, at, decided)
         except StoreError:
             return  # it is durable, and the card will tell
-        found = outcome(act, incident, who, at, self._bot.clock())
         if not found.done:
             await self._send(url, say(found.text))
 
@@ -284,25 +306,29 @@ class Desk:
         return await self._open_dialog(press, incident, who, trace_id)
 
     async def _open_dialog(self, press: Press, incident: Incident, who: Person, trace_id: str) -> Answer | None:
-        if press.act not in SOURCES:
+        if press.act not in self._sources:
             return None
         refusal = await self._refusal(Act(press.act, incident.id), who, trace_id)
         if refusal:
             return say(refusal)
-        kept = json.dumps({"incident": incident.id, "channel": press.channel})
+        kept = msgspec.json.encode(_Kept(incident.id, press.channel)).decode()
         make = views.note_dialog if press.act == "note" else views.silence_dialog
-        if self._setup.api is None:
+        if self.terms.api is None:
             return say("There is no slack_bot_token: alertbot cannot open dialogs.")
         view = {"trigger_id": press.trigger_id, "view": make(incident, kept)}
-        await self._setup.api.call("views.open", view, seconds=self._patience.stored)
+        await self.terms.api.call("views.open", view, seconds=self._patience.stored)
         return None
 
     async def _submitted(self, sent: Submission, trace_id: str) -> dict[str, Any] | None:
         """A dialog: it closes when what was entered is durable, and else keeps it and says what is wrong."""
-        if sent.dialog not in DIALOGS or sent.dialog not in SOURCES:
+        if sent.dialog not in DIALOGS or sent.dialog not in self._sources:
             return None
-        kept = json.loads(sent.kept)
-        more: dict[str, str | None]
+        try:
+            kept = msgspec.json.decode(sent.kept, type=_Kept)
+        except msgspec.DecodeError:
+            log.warning("a dialog is not one of ours", extra={"dialog": sent.dialog})
+            return None
+        more: dict[str, str]
         if sent.dialog == "note":
             field, more = "text", {"text": sent.given.get("text", "").strip()}
             if not more["text"]:
@@ -316,7 +342,7 @@ class Desk:
         # Slack sends a dialog again over a new socket where it did not hear us.
         if not self._once.first(sent.view):
             return None
-        act, at = Act(sent.dialog, str(kept["incident"]), more), self._bot.clock()
+        act, at = Act(sent.dialog, kept.incident, more), self._bot.clock()
         problem = NOT_STORED
         try:
             async with asyncio.timeout(self._patience.stored):
@@ -328,7 +354,7 @@ class Desk:
             problem = NOT_IN_TIME
         else:
             if decided is not None:
-                self._spawn(self._tell_late_by_post(act, who, at, decided, str(kept["channel"])))
+                self._spawn(self._tell_late_by_post(act, who, at, decided, kept.channel))
                 return None
             problem = refusal
         self._once.forget(sent.view)
@@ -338,17 +364,16 @@ class Desk:
         self, act: Act, who: Person, at: datetime, decided: asyncio.Future[None], channel: str
     ) -> None:
         """As `_tell_if_late`, for a dialog, which has no response_url."""
-        await self._wait_for(decided)
         try:
-            found = outcome(act, await self._bot.store.incident(act.incident), who, at, self._bot.clock())
+            found = await self._outcome(act, who, at, decided)
         except StoreError:
             return
-        if found.done or self._setup.api is None or not channel:
+        if found.done or self.terms.api is None or not channel:
             return
         answer = say(found.text)
         message = {"channel": channel, "user": who.id, "text": answer.text, "blocks": list(answer.blocks)}
         try:
-            await self._setup.api.call("chat.postEphemeral", message, seconds=10.0)
+            await self.terms.api.call("chat.postEphemeral", message, seconds=10.0)
         except (RefusedError, LostError) as e:
             log.warning("somebody could not be told that they came too late: %s", e)
 
@@ -369,7 +394,7 @@ class Desk:
     async def _refusal(self, act: Act, who: Person, trace_id: str) -> str:
         """Why somebody may not act, recorded; empty where they may."""
         try:
-            if await self.people.may_act(who, self._setup.may_act):
+            if await self.people.may_act(who, self.terms.may_act):
                 return ""
             refusal = "You are not among those who may act on incidents here (slack.may_act in alertbot's config)."
         except UnknownMembersError:
@@ -379,15 +404,18 @@ class Desk:
         return refusal
 
     async def _accept(
-        self, source: str, fields: dict[str, str | None], trace_id: str, decided: asyncio.Future[None] | None
+        self, source: str, fields: Mapping[str, Any], trace_id: str, decided: asyncio.Future[None] | None
     ) -> None:
         body = msgspec.json.encode({**fields, "via": "slack"})
-        parsed = SOURCES[source](body, self._bot.clock())
+        parsed = self._sources[source](body, self._bot.clock())
         await self._bot.accept(source, body, parsed, trace_id, decided=decided)
 
-    async def _wait_for(self, decided: asyncio.Future[None]) -> None:
-        """Until it is decided, or until it makes no sense to wait longer."""
+    async def _outcome(self, act: Act, who: Person, at: datetime, decided: asyncio.Future[None]) -> Outcome:
+        """What became of an act, once it is decided, or once it makes no sense to wait longer. Raises `StoreError`."""
         await asyncio.wait({decided}, timeout=self._patience.decided)
+        incident = await self._bot.store.incident(act.incident)
+        record = await self._look.record(act.incident, at - timedelta(milliseconds=1)) if incident is not None else ()
+        return outcome(act, incident, who, at, self._bot.clock(), record)
 
     # Answering later.
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from alertbot import render
 from alertbot.commands import words
-from alertbot.commands.base import Act, Answer, Asked, Command, Duty, Look, OnCallError, say
+from alertbot.commands.base import Act, Answer, Asked, Command, Look, say
+from alertbot.notifiers.pagerduty_rest import Duty, RestError
 
 
 async def run(asked: Asked, look: Look) -> Answer | Act:
@@ -16,7 +17,7 @@ async def run(asked: Asked, look: Look) -> Answer | Act:
         return say("alertbot cannot ask PagerDuty who is on call: there is no pagerduty_api_token in its config.")
     try:
         every = await look.rota.on_call()
-    except OnCallError as e:
+    except RestError as e:
         return say(f"PagerDuty does not say who is on call: {e}")
     wanted = words.bare(asked.text).casefold()
     found = [d for d in every if wanted in d.policy.casefold() or wanted in d.name.casefold()]
@@ -42,6 +43,7 @@ def _line(duty: Duty, asked: Asked) -> str:
 COMMAND: Final = Command(
     name="oncall",
     summary="whom PagerDuty would call now",
+    hint="[WORDS]",
     usage=("/oncall: everybody who is on call", "/oncall WORDS: of the escalation policies with these words"),
     run=run,
 )

@@ -102,6 +102,7 @@ def _one(head: str, runbook: Runbook, others: Sequence[Runbook]) -> Answer:
 COMMAND: Final = Command(
     name="runbook",
     summary="what to do: the runbook that has these words",
+    hint="[WORDS]",
     usage=(
         "/runbook WORDS: the best match, with its first steps; typos are forgiven",
         "/runbook: for what is open in this channel",

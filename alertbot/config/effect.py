@@ -12,9 +12,6 @@ from alertbot.config.yaml import Document
 #: path. Whoever builds a part deletes its line here; nothing else says that it is missing.
 NOT_IN_EFFECT: Final[Mapping[str, str]] = {
     "global.heartbeat_url": "tell a dead man's switch that alertbot is alive",
-    "global.pagerduty_api_url": "write notes and ask who is on call",
-    "global.pagerduty_api_token": "write notes and ask who is on call",
-    "global.slack_app_token": "take commands and buttons through Slack's Socket Mode",
     "web.sentry_webhook_secret": "take alerts from Sentry",
 }
 

@@ -172,12 +172,15 @@ def _phone_number(value: str) -> str:
     return plain
 
 
-def _actor(value: str) -> str:
-    if not _ACTOR.fullmatch(value):
-        raise ValueError(
-            "expected a person's ID (U…), a user group's (S…), a mail address, or `anyone` for the whole list"
-        )
-    return value.lower() if "@" in value else value
+def _may_act(value: object) -> tuple[str, ...] | None:
+    if value is None or value == "anyone":
+        return None
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("expected `anyone`, or a list of people's IDs (U…), user groups' IDs (S…) and mail addresses")
+    for actor in value:
+        if not isinstance(actor, str) or not _ACTOR.fullmatch(actor):
+            raise ValueError(f"{actor!r} is no person's ID (U…), no user group's ID (S…) and no mail address")
+    return tuple(actor.lower() if "@" in actor else actor for actor in value)
 
 
 def _mention(value: str) -> str:
@@ -249,7 +252,8 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Address = Annotated[str, AfterValidator(_address)]
 MailAddresses = Annotated[str, AfterValidator(_mail_addresses)]
 PhoneNumber = Annotated[str, AfterValidator(_phone_number)]
-Actor = Annotated[str, AfterValidator(_actor)]
+#: None: anyone.
+MayAct = Annotated[tuple[str, ...] | None, PlainValidator(_may_act)]
 Mention = Annotated[str, AfterValidator(_mention)]
 Channel = Annotated[str, AfterValidator(_channel)]
 #: A secret of one line. Optional ones are `Secret | None`; an empty one is none.

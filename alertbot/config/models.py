@@ -14,7 +14,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alertbot.config.fields import (
-    Actor,
     Address,
     BaseUrl,
     Bool,
@@ -25,6 +24,7 @@ from alertbot.config.fields import (
     LabelValue,
     MailAddresses,
     MatcherLine,
+    MayAct,
     Mention,
     Name,
     OneOrMore,
@@ -386,9 +386,9 @@ class Slo(Section):
 
 
 class SlackModel(Section):
-    """Who may act on an incident from Slack: whoever the channel lets press, or these people and user groups."""
+    """Who may act on an incident from Slack: these people and user groups, or whomever Slack lets (`anyone`, None)."""
 
-    may_act: Literal["anyone"] | Annotated[tuple[Actor, ...], NonEmpty] = "anyone"
+    may_act: MayAct = None
 
 
 class LinkModel(Section):

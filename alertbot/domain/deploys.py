@@ -130,7 +130,8 @@ class Deploy:
     """What is known of one deploy.
 
     `status`, `started_at` and `ended_at` are those of the latest try; `attempt` counts the tries from 1, and
-    `first_started_at` is when the first of them began. `aliases` are all names it was reported under.
+    `first_started_at` is when the first of them began. `aliases` are all names it was reported under. `heard_at` is
+    when something new was heard of it last.
     `run_attempt` is the pipeline's own count, 0 where it has none.
     """
 

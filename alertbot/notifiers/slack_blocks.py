@@ -165,7 +165,9 @@ def actions(job: Job, offered: Collection[str]) -> list[Block]:
         return []
     buttons: list[Block] = []
     for act, (word, useful) in BUTTONS.items():
-        if act in offered and incident.status in useful:
+        # Acknowledged by a silence alone: nobody has it yet.
+        useful_now = incident.status in useful or (act == "acknowledge" and incident.quieted)
+        if act in offered and useful_now:
             text = {"type": "plain_text", "text": word}
             buttons.append({"type": "button", "action_id": act, "value": incident.id, "text": text})
             if act == "acknowledge":

@@ -182,8 +182,10 @@ class Api:
     async def maintenance(self, request: web.Request) -> web.Response:
         """Maintenance windows that are open, repeating ones too, or were since then."""
         bot, now = self._bot, self._bot.clock()
-        since = _since(request.query["since"], now) if "since" in request.query else now
-        found = {w.id: w for w in await bot.store.windows(since) if w.kind is WindowKind.MAINTENANCE}
+        ended = "since" in request.query
+        since = _since(request.query["since"], now) if ended else now
+        windows = [w for w in await bot.store.windows(since) if w.kind is WindowKind.MAINTENANCE]
+        found = {w.id: w for w in windows if ended or not (w.over or w.stopped)}
         for window in going_on(bot.policy.maintenance, now):
             if await bot.store.window(window.id) is None:
                 found[window.id] = window

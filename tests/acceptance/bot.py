@@ -32,6 +32,7 @@ from tests.standins.pagerduty import ROUTING_KEY, PagerDutyStandin
 from tests.standins.prometheus import PrometheusStandin
 from tests.standins.server import Call, HttpStandin
 from tests.standins.slack import SlackStandin
+from tests.standins.slack_socket import SocketUser
 from tests.standins.slack_user import SlackUser
 from tests.standins.smtp import SmtpStandin
 from tests.standins.twilio import ACCOUNT_SID, TwilioStandin
@@ -45,6 +46,7 @@ ENVIRON: Final[Mapping[str, str]] = {
     "TWILIO_SID": ACCOUNT_SID,
     "SLACK_BOT_TOKEN": "xoxb-of-the-acceptance-tests",
     "SLACK_SIGNING_SECRET": "slack-signing-secret-of-the-tests",
+    "SLACK_APP_TOKEN": "xapp-of-the-acceptance-tests",
     "PAGERDUTY_KEY": ROUTING_KEY,
     "TWILIO_AUTH_TOKEN": "twilio-auth-token-of-the-tests",
     "SMTP_PASSWORD": "smtp-password-of-the-tests",
@@ -115,7 +117,9 @@ class Bot:
         self.config = config
         self.environ = dict(environ)
         self.clock = MovableClock(START)
-        self.slack = SlackStandin(clock=self._time, token=ENVIRON["SLACK_BOT_TOKEN"])
+        self.slack = SlackStandin(
+            clock=self._time, token=ENVIRON["SLACK_BOT_TOKEN"], app_token=ENVIRON["SLACK_APP_TOKEN"]
+        )
         self.pagerduty = PagerDutyStandin(clock=self._time)
         self.twilio = TwilioStandin(clock=self._time, auth_token=ENVIRON["TWILIO_AUTH_TOKEN"])
         self.smtp = SmtpStandin(clock=self._time, login=("alertbot", ENVIRON["SMTP_PASSWORD"]))
@@ -279,6 +283,10 @@ class Bot:
     def user(self, name: str = "alice") -> SlackUser:
         """Somebody in Slack, whose commands and presses go to this bot."""
         return SlackUser(self.url, self.slack.url, ENVIRON["SLACK_SIGNING_SECRET"], name=name, clock=self._time)
+
+    def socket_user(self, name: str = "alice") -> SocketUser:
+        """Somebody in Slack, whose commands and presses come over Socket Mode."""
+        return SocketUser(self.slack.sockets, self.slack.url, name=name, clock=self._time)
 
     async def incidents(self) -> list[Json]:
         """All incidents as the API shows them, the oldest first."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alertbot.clock import MovableClock
-from alertbot.commands.desk import Desk, Setup
+from alertbot.commands.desk import Desk, Terms
 from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed, RawEvent
@@ -83,7 +83,7 @@ class ABot:
     problems: list[str] = field(default_factory=list)
     silent: list[BrokenDestination] = field(default_factory=list)
     severities: Sequence[Severity] = SEVERITIES
-    policy = POLICY
+    policy: Policy = POLICY
     taken: list[RawEvent] = field(default_factory=list)
     woken: int = 0
     breaks: bool = False
@@ -93,8 +93,8 @@ class ABot:
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
         self.enricher = Enricher(Parts(external_url=self.view.external_url), self.moved, _nobody)
-        self.desk = Desk(self, Setup(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
-        self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
+        self.desk = Desk(self, Terms(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
+        self.engine = Engine(self.store, self.policy, self.moved, SOURCES, counts=self.metrics)
 
     async def remote_key(self, remote: str, said: str) -> str:
         return said
@@ -110,7 +110,7 @@ class ABot:
         return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
 
     async def suspects(self, alerts: Sequence[Alert]) -> Sequence[Suspect]:
-        return await suspects_of(self.store, POLICY.deploys, alerts)
+        return await suspects_of(self.store.deploys, self.policy.deploys, alerts)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         return await self.enricher.found(incident, alerts)

@@ -169,7 +169,7 @@ def test_the_metrics_have_their_documented_names() -> None:
             "deliveries", "delivery_latency_seconds", "outbox_due", "parked", "events_undecided",
             "open_incidents", "store_up", "alertmanager_up", "config_last_reload_successful",
             "config_last_reload_success_timestamp_seconds", "build_info", "storms", "deliveries_folded",
-            "destinations_broken", "ack_overdue",
+            "destinations_broken", "ack_overdue", "slack_socket_up",
         )
     }  # fmt: skip
 
