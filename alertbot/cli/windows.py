@@ -23,11 +23,15 @@ def deploy() -> None:
     """
 
 
+#: Options that are called otherwise than their fields: `--url` is the bot's.
+_FIELDS = {"link": "url"}
+
+
 def _report(status: str) -> Callable[..., None]:
     def report(
         config_file: Path, url: str | None, token: str | None, as_json: bool, labels: tuple[str, ...], **said: str
     ) -> None:
-        fields: dict[str, Any] = {name: value for name, value in said.items() if value}
+        fields: dict[str, Any] = {_FIELDS.get(name, name): value for name, value in said.items() if value}
         if not fields.get("service") and (status == "started" or not fields.get("id")):
             raise CouldNot("--service is missing" + ("" if status == "started" else " (or --id, which start printed)"))
         fields |= {"status": status, "labels": parse_labels(labels)}
@@ -50,7 +54,7 @@ _WHAT = (
     ("id", "The deploy's id: as `start` printed it, or one of your own."),
     ("author", "Who deploys."),
     ("commit", "The commit."),
-    ("url", "Where to look at it: the pipeline's run."),
+    ("link", "Where to look at it: the pipeline's run."),
     ("diff_url", "Where to see what changed."),
     ("rollback", "The command or link that takes it back."),
     ("title", "What it is, in a line."),

@@ -63,6 +63,7 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         Endpoint(
             "POST", "/api/v1/deploys", it.report_deploy, Access.API,
             "Say that a deploy started, succeeded or failed", shapes.Deploy, body=shapes.NewDeploy,
+            errors=(404,),
         ),
         Endpoint(
             "GET", "/api/v1/maintenance", it.maintenance, Access.API,

@@ -61,8 +61,10 @@ class Served:
             assert json.load(answer) == {"accepted": 1, "set_aside": 0}
 
 
-@pytest.fixture
-def bot(tmp_path: Path) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def bot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One for all tests here: starting it takes longer than they do."""
+    tmp_path = tmp_path_factory.mktemp("served")
     config = tmp_path / "alertbot.yml"
     config.write_text(CONFIG.format(store=tmp_path / "bot.db"))
     command = [sys.executable, "-m", "alertbot", "serve", "--config", str(config)]
@@ -75,18 +77,19 @@ def bot(tmp_path: Path) -> Iterator[Served]:
 
 
 def test_a_pipeline_tells_of_its_deploy_and_what_it_holds_is_explained(bot: Served) -> None:
-    ident = bot.say("deploy", "start", *WHAT, "--author", "ana", "--rollback", "make rollback", "team=pay")
+    ident = bot.say("deploy", "start", *WHAT, "--author", "ana", "--link", "https://ci.example.org/1", "team=pay")
     assert re.fullmatch(r"[0-9a-f]{10}", ident), "an id and nothing else, for a shell to keep"
     bot.fire("High")
     (held,) = bot.ask("incidents", "list", "--status", "held")["incidents"]
     assert (held["alerts"][0]["held_by"], held["suspect"]["id"]) == ("deploy", ident)
+    assert (held["suspect"]["url"], held["suspect"]["labels"]) == ("https://ci.example.org/1", {"team": "pay"})
     said = bot.say("explain", "alertname=High")
     assert f"held by the inhibit rule “deploy” while a deploy goes on ({ident}) until" in said
     assert bot.say("deploy", "finish", "--id", ident) == f"{ident}: api a1b2c3 succeeded"
     said = bot.say("explain", "alertname=High")
     assert "no longer held by “deploy”" in said
     assert "notified: what held it has ended, and it still fires" in said
-    story = [line.split("  ")[2] for line in bot.say("explain", ident).splitlines()]
+    story = re.findall(r"Z  (.*)  \[", bot.say("explain", ident))
     assert story[:3] == [
         "api says: a deploy of api a1b2c3 began",
         "api says: the deploy of api a1b2c3 succeeded",

@@ -298,6 +298,15 @@ async def test_a_deploy_that_cannot_be_understood_is_refused_with_its_field(
     assert bot.taken == []
 
 
+async def test_the_end_of_a_deploy_that_nobody_knows_is_refused_unless_it_says_what_was_deployed(
+    bot: ABot, api: Described
+) -> None:
+    assert (await api.post("/api/v1/deploys", {"id": "typo", "status": "failed"}, status=404))["where"] == "id"
+    assert bot.taken == []
+    late = await api.post("/api/v1/deploys", {"id": "d1", "service": "api", "status": "failed"})
+    assert (late["id"], late["status"]) == ("d1", "failed")
+
+
 async def test_an_alert_that_a_deploy_holds_says_so_and_an_incident_after_it_names_it(
     bot: ABot, api: Described
 ) -> None:
