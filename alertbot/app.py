@@ -50,8 +50,9 @@ from alertbot.notifiers.base import Links, Notifier
 from alertbot.notifiers.pagerduty_rest import PagerDutyRest
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
-from alertbot.reconcile import Reconciler
+from alertbot.reconcile import Reconciler, is_theirs
 from alertbot.reconcile import Settings as LookSettings
+from alertbot.release import Release
 from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
@@ -119,6 +120,14 @@ class App:
         self.reconciler = Reconciler(
             self.store, self.time, lambda: self.alertmanager, self._look_settings, self._found, self._looked
         )
+        self.release = Release(
+            self.store,
+            self.time,
+            lambda: self.alertmanager,
+            lambda alert: alert.vouched or is_theirs(alert, self._look_settings()),
+            self._found,
+        )
+        self.engine.on_asking = self.release.wake
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -153,6 +162,7 @@ class App:
             await self._expect_heartbeats(started=True)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
+            stack.push_async_callback(self.release.close)
             await self.reconciler.start()
             stack.push_async_callback(self.reconciler.stop)
             self.desk.session = self._session
@@ -270,7 +280,7 @@ class App:
 
     async def suspects(self, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
         """The recent deploys that these alerts may come from, the likeliest first."""
-        return await suspects_of(self.store, self.config.policy.deploys, alerts)
+        return await suspects_of(self.store.deploys, self.config.policy.deploys, alerts)
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""

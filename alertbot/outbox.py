@@ -340,7 +340,7 @@ class Outbox:
         more, links = Enrichment(), Links(incident=self.page)
         if told is None:
             known = more if self.enricher is None else self.enricher.known(incident, alerts)
-            more = replace(known, suspects=await suspects_of(self.store, self.policy.deploys, alerts))
+            more = replace(known, suspects=await suspects_of(self.store.deploys, self.policy.deploys, alerts))
             links = self.links(incident, alerts)
         if more.runbook is not None:
             links = replace(links, runbook=more.runbook.url)
@@ -360,7 +360,8 @@ class Outbox:
 
     def _knows_more(self, job: Job) -> bool:
         """More was found while an attempt was under way."""
-        return self.enricher is not None and self.enricher.known(job.incident, job.alerts) != job.enrichment
+        shown = job.enrichment
+        return self.enricher is not None and shown | self.enricher.known(job.incident, job.alerts) != shown
 
     async def _card(self, want: Want) -> Mapping[str, str]:
         if want.kind != "remind":

@@ -92,13 +92,13 @@ def compare(here: Sequence[Alert], look: Look, memory: Memory, settings: Setting
             _learn(row, there, memory)
             if row.status is AlertStatus.UNKNOWN:
                 found.append(_found(there))
-            if not row.vouched and not _theirs(row, settings):
+            if not row.vouched and not is_theirs(row, settings):
                 vouched.append(row.identity)
             for each in (row, *others):
                 now = silence_there(there, look, mark(settings.page, each.incident))
                 if _differs(each.silence, now, look.at):
                     silences[row.identity] = now
-        elif there is None and look.complete and (row.vouched or _theirs(row, settings)):
+        elif there is None and look.complete and (row.vouched or is_theirs(row, settings)):
             first = memory.missing.get(fingerprint)
             since = first[1] if first is not None and first[0] == row.fired_at else look.at
             missing[fingerprint] = row.fired_at, since
@@ -146,7 +146,7 @@ def _differs(here: Silence | None, there: Silence | None, now: datetime) -> bool
     return here.comment != there.comment or (here.until or now) - now < INHIBITED_FOR / 2
 
 
-def _theirs(row: Alert, settings: Settings) -> bool:
+def is_theirs(row: Alert, settings: Settings) -> bool:
     """Whether its webhook came from one of our Alertmanagers, by the name that it gives itself."""
     return row.external_url.rstrip("/") + "/" in settings.external_urls
 

@@ -212,6 +212,9 @@ class Desk:
         decided, refusal = await self._take(act, who, trace_id)
         if decided is None:
             return say(refusal)
+        if act.done:
+            await asyncio.wait({decided}, timeout=self._patience.decided)
+            return say(act.done)
         return say((await self._outcome(act, who, at, decided)).text)
 
     # Buttons and dialogs.
@@ -401,7 +404,7 @@ class Desk:
         return refusal
 
     async def _accept(
-        self, source: str, fields: dict[str, str], trace_id: str, decided: asyncio.Future[None] | None
+        self, source: str, fields: Mapping[str, Any], trace_id: str, decided: asyncio.Future[None] | None
     ) -> None:
         body = msgspec.json.encode({**fields, "via": "slack"})
         parsed = self._sources[source](body, self._bot.clock())

@@ -100,9 +100,8 @@ def assign(work: Work, event: Assigned) -> None:
 
 def refuse(work: Work, event: ActRefused) -> None:
     """Somebody may not do what they wanted to: that is recorded, and changes nothing."""
-    if work.named(event.incident, event.by) is not None:
-        details = {"via": event.via, "act": event.act}
-        work.say("person", Reason.NOT_ALLOWED, incident=event.incident, by=event.by, details=details)
+    details = {"via": event.via, "act": event.act}
+    work.say("person", Reason.NOT_ALLOWED, incident=event.incident, by=event.by, details=details)
 
 
 def test(work: Work, event: ReceiverTested) -> None:

@@ -193,6 +193,22 @@ async def test_after_a_restart_a_card_is_neither_doubled_nor_poorer_for_long(bot
     assert "Acknowledged by ada" in said(card)
 
 
+async def test_a_card_that_names_a_suspect_is_edited_once_and_not_for_ever(bot: Bot) -> None:
+    deploy = {"service": "api", "environment": "prod", "version": "a1b2c3"}
+    for status in ("started", "failed"):
+        answer = await bot.ask("POST", "/api/v1/deploys", {**deploy, "id": "d1", "status": status})
+        assert answer.status < 300, answer
+        await bot.settle()
+        await bot.advance("10m")
+    await bot.heard()
+    bot.prometheus.faults.add("delay", times=None)
+    await bot.fire(down(bot))
+    await find(bot)
+    assert "Suspect: " in said(bot.cards("#critical-alerts")[0])
+    edits = [line for line in await bot.heard() if " edit " in line]
+    assert edits == ["slack #critical-alerts edit Down"]
+
+
 async def test_a_closed_card_is_left_alone_and_has_no_first_steps_any_more(bot: Bot) -> None:
     fired = down(bot)
     await bot.fire(fired)

@@ -110,7 +110,7 @@ class ABot:
         return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
 
     async def suspects(self, alerts: Sequence[Alert]) -> Sequence[Suspect]:
-        return await suspects_of(self.store, POLICY.deploys, alerts)
+        return await suspects_of(self.store.deploys, POLICY.deploys, alerts)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         return await self.enricher.found(incident, alerts)
