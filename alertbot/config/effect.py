@@ -12,7 +12,6 @@ from alertbot.config.yaml import Document
 #: path. Whoever builds a part deletes its line here; nothing else says that it is missing.
 NOT_IN_EFFECT: Final[Mapping[str, str]] = {
     "global.alertmanager_url": "reconcile with Alertmanager and make silences",
-    "global.heartbeat_url": "tell a dead man's switch that alertbot is alive",
     "web.sentry_webhook_secret": "take alerts from Sentry",
 }
 
