@@ -94,6 +94,7 @@ class Silence(msgspec.Struct, rename="camel", frozen=True):
     status: SilenceStatus
     starts_at: datetime
     ends_at: datetime
+    updated_at: datetime
     created_by: str = ""
     comment: str = ""
     matchers: tuple[Matcher, ...] = ()

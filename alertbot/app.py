@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -29,14 +30,16 @@ from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
 from alertbot.config.secrets import plain, secrets_of
+from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.levels import PAGING
+from alertbot.domain.matchers import Matcher
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident, IncidentStatus
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
-from alertbot.enrich import enricher
-from alertbot.enrich.enricher import Asker, Enricher
+from alertbot.enrich.deploys import suspects_of
+from alertbot.enrich.enricher import Asker, Enricher, Parts
 from alertbot.enrich.graph import Graphs
 from alertbot.enrich.history import Histories
 from alertbot.enrich.prometheus import Prometheus
@@ -49,6 +52,9 @@ from alertbot.notifiers.base import Links, Notifier
 from alertbot.notifiers.pagerduty_rest import PagerDutyRest, RestError
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
+from alertbot.reconcile import Reconciler, is_theirs
+from alertbot.reconcile import Settings as LookSettings
+from alertbot.release import Release
 from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
@@ -56,6 +62,7 @@ from alertbot.store.base import Store, StoreUnavailable
 from alertbot.storms import Storms
 from alertbot.telemetry import Metrics, RedactionFilter
 from alertbot.web.app import make_runner
+from alertbot.web.deploys import SENDERS
 from alertbot.web.ports import BrokenDestination, DryDestination, ReloadRefused, RemoteUnknown, View
 
 log = logging.getLogger("alertbot")
@@ -100,7 +107,7 @@ class App:
         self.outbox = Outbox(
             self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
-        self.enricher = self.outbox.enricher = Enricher(enricher.Setup(), self.time, self.outbox.found)
+        self.enricher = self.outbox.enricher = Enricher(Parts(), self.time, self.outbox.found)
         self.engine = Engine(
             self.store,
             self.config.policy,
@@ -113,6 +120,17 @@ class App:
         self.life = Life(self.ailing)
         self.alertmanager: Alertmanager | None = None
         """The one in the config, once started; None where there is none."""
+        self.reconciler = Reconciler(
+            self.store, self.time, lambda: self.alertmanager, self._look_settings, self._found, self._looked
+        )
+        self.release = Release(
+            self.store,
+            self.time,
+            lambda: self.alertmanager,
+            lambda alert: alert.vouched or is_theirs(alert, self._look_settings()),
+            self._found,
+        )
+        self.engine.on_asking = self.release.wake
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -139,7 +157,7 @@ class App:
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
-            self.enricher.setup = await self._enrichment(self.config)
+            self.enricher.parts = await self._enrichment(self.config)
             stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
@@ -147,8 +165,11 @@ class App:
             await self._expect_heartbeats(started=True)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
+            stack.push_async_callback(self.release.close)
+            await self.reconciler.start()
+            stack.push_async_callback(self.reconciler.stop)
             self.desk.session = self._session
-            self.desk.take(self._terms(self.config, await asyncio.to_thread(runbooks_of, self.config)))
+            self.desk.take(self._terms(self.config, self.enricher.parts.runbooks))
             stack.push_async_callback(self.desk.close)
             stack.push_async_callback(self.socket.close)
             settings = self.config.settings.global_
@@ -235,6 +256,11 @@ class App:
     # What the web asks.
 
     @property
+    def policy(self) -> Policy:
+        """What decisions are made by."""
+        return self.config.policy
+
+    @property
     def severities(self) -> Sequence[Severity]:
         """The configured levels, the most urgent first."""
         return self.config.policy.severities
@@ -250,11 +276,16 @@ class App:
 
     def runbook_file(self, name: str) -> Runbook | None:
         """A runbook by its name in the folder."""
-        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+        return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """All that is known of an incident; takes as long as the parts of a search may."""
-        return await self.enricher.found(incident, alerts)
+        found = await self.enricher.found(incident, alerts)
+        return replace(found, suspects=await self.suspects(alerts))
+
+    async def suspects(self, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
+        """The recent deploys that these alerts may come from, the likeliest first."""
+        return await suspects_of(self.store.deploys, self.config.policy.deploys, alerts)
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
@@ -275,6 +306,9 @@ class App:
     ) -> int:
         """See `alertbot.web.ports.Bot`."""
         raw = RawEvent(self.time.now(), source, body, trace_id)
+        if source in ("silence", "unsilence"):
+            decided = decided or asyncio.get_running_loop().create_future()
+            decided.add_done_callback(lambda _: self.reconciler.wake())
         try:
             seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         except StoreUnavailable as e:
@@ -356,16 +390,15 @@ class App:
             if changed
         ]
         enrichment = await self._enrichment(config)
-        runbooks = await asyncio.to_thread(runbooks_of, config)
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
         self.alertmanager = self._alertmanager(config)
-        self.enricher.setup = enrichment
+        self.enricher.parts = enrichment
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
-        self.desk.take(self._terms(config, runbooks))
+        self.desk.take(self._terms(config, enrichment.runbooks))
         self.socket.use(plain(new.global_.slack_app_token), new.global_.slack_api_url)
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
@@ -374,6 +407,7 @@ class App:
         await self._expect_heartbeats()
         await self._report_life(config)
         self.outbox.wake()
+        self.reconciler.wake()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
         log.info("the config was reloaded", extra={"notes": notes})
@@ -402,6 +436,11 @@ class App:
             external_url=settings.external_url or own,
             webhook_tokens=tuple(t.get_secret_value() for t in settings.webhook_tokens),
             api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
+            webhook_secrets={
+                sender: secret.get_secret_value()
+                for sender in SENDERS
+                if (secret := getattr(settings, f"{sender}_webhook_secret")) is not None
+            },
             max_body=settings.max_body,
             slack_signing_secret=plain(config.settings.global_.slack_signing_secret),
             pagerduty_webhook_secret=plain(config.settings.global_.pagerduty_webhook_secret),
@@ -422,6 +461,55 @@ class App:
         )
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
 
+    def _alertmanager(self, config: Config) -> Alertmanager | None:
+        settings = config.settings.global_
+        if self._session is None or not settings.alertmanager_url:
+            return None
+        headers = {}
+        if settings.alertmanager_bearer_token is not None:
+            headers["Authorization"] = f"Bearer {settings.alertmanager_bearer_token.get_secret_value()}"
+        elif settings.alertmanager_username is not None and settings.alertmanager_password is not None:
+            password = settings.alertmanager_password.get_secret_value()
+            headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
+        return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
+
+    def _look_settings(self) -> LookSettings:
+        settings = self.config.settings.global_
+        receiver = settings.alertmanager_receiver
+        return LookSettings(
+            every=settings.reconcile_every,
+            external_urls=frozenset((*settings.alertmanager_url, *settings.alertmanager_external_url)),
+            receiver=None if receiver is None else Matcher("receiver", "=~", receiver),
+            page=self.view.external_url,
+        )
+
+    async def _found(self, source: str, body: bytes) -> None:
+        await self.accept(source, body, SOURCES[source](body, self.time.now()), "", wait=True)
+
+    def _looked(self, answered: bool) -> None:
+        self.metrics.alertmanager_up.set(answered)
+
+    async def _enrichment(self, config: Config) -> Parts:
+        """What is shown with an incident. The runbooks are read here, off the loop."""
+        runbooks = await asyncio.to_thread(runbooks_of, config)
+        for problem in runbooks.problems:
+            log.warning("a runbook: %s", problem)
+        askers: dict[str, Asker] = {"history": Histories(self._past)}
+        url = config.settings.global_.prometheus_url
+        if url is not None and self._session is not None:
+            prometheus = Prometheus(url, self._session)
+            askers["graph"] = Graphs(prometheus)
+            if config.settings.slos:
+                askers["error budget"] = Budgets(prometheus, config.settings.slos)
+        return Parts(runbooks, config.settings.links, askers, self._view(config).external_url)
+
+    async def _past(self, key: str, since: datetime) -> Past:
+        try:
+            return await self.store.past(key, since)
+        except StoreUnavailable as e:
+            log.warning("no history: the store is away", extra={"error": str(e)})
+            return Past()
+
     def _terms(self, config: Config, runbooks: Runbooks) -> Terms:
         settings = config.settings
         token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
@@ -435,39 +523,6 @@ class App:
             api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
             rota=PagerDutyRest(pagerduty, settings.global_.pagerduty_api_url) if pagerduty else None,
         )
-
-    def _alertmanager(self, config: Config) -> Alertmanager | None:
-        settings = config.settings.global_
-        if self._session is None or not settings.alertmanager_url:
-            return None
-        headers = {}
-        if settings.alertmanager_bearer_token is not None:
-            headers["Authorization"] = f"Bearer {settings.alertmanager_bearer_token.get_secret_value()}"
-        elif settings.alertmanager_username is not None and settings.alertmanager_password is not None:
-            password = settings.alertmanager_password.get_secret_value()
-            headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
-        return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
-
-    async def _enrichment(self, config: Config) -> enricher.Setup:
-        """What is shown with an incident. The runbooks are read here, off the loop."""
-        runbooks = await asyncio.to_thread(runbooks_of, config)
-        for problem in runbooks.problems:
-            log.warning("a runbook: %s", problem)
-        askers: dict[str, Asker] = {"history": Histories(self._past)}
-        url = config.settings.global_.prometheus_url
-        if url is not None and self._session is not None:
-            prometheus = Prometheus(url, self._session)
-            askers["graph"] = Graphs(prometheus)
-            if config.settings.slos:
-                askers["error budget"] = Budgets(prometheus, config.settings.slos)
-        return enricher.Setup(runbooks, config.settings.links, askers, self._view(config).external_url)
-
-    async def _past(self, key: str, since: datetime) -> Past:
-        try:
-            return await self.store.past(key, since)
-        except StoreUnavailable as e:
-            log.warning("no history: the store is away", extra={"error": str(e)})
-            return Past()
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])

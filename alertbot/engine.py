@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
+from alertbot.backlog import Backlog
 from alertbot.clock import Clock
 from alertbot.domain.decide import Needs, decide, needs, needs_last, needs_more, reindexed
 from alertbot.domain.deploys import Deploy
@@ -35,6 +35,7 @@ from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.domain.repeats import Marks, Repeats, marks
 from alertbot.domain.situation import Decision, Situation
+from alertbot.domain.urgency import is_passable, is_urgent
 from alertbot.domain.windows import Window
 from alertbot.store.base import Changes, Due, Keys, Parked, Store, StoreError, StoreUnavailable
 
@@ -104,7 +105,7 @@ class Engine:
         self.on_decision = on_decision
         self.failing = ""
         """Why nothing is decided now; empty while all is well."""
-        self._queue: deque[_Job] = deque()
+        self._queue: Backlog[_Job] = Backlog()
         self._backlog = 0
         self._most = backlog
         self._signal = asyncio.Event()
@@ -148,9 +149,13 @@ class Engine:
         except BaseException:
             self._backlog -= size
             raise
-        self._queue.append(_Job(seq, raw.at, size, parsed, raw, decided))
+        self._enqueue(_Job(seq, raw.at, size, parsed, raw, decided))
         self._signal.set()
         return seq
+
+    def _enqueue(self, job: _Job) -> None:
+        events = job.parsed.events
+        self._queue.add(job, passable=is_passable(events), urgent=lambda: is_urgent(self.policy, events))
 
     # Running.
 
@@ -195,10 +200,10 @@ class Engine:
             log.error("an accepted event cannot be read", extra={"seq": stored.seq, "error": str(e)})
             parsed = Parsed(())
             parked = Parked(f"e{stored.seq}", raw.at, "event", str(stored.seq), "", str(e), raw.body)
-            self._queue.append(_Job(stored.seq, raw.at, 0, parsed, raw))
+            self._enqueue(_Job(stored.seq, raw.at, 0, parsed, raw))
             self._unreadable[stored.seq] = parked
             return
-        self._queue.append(_Job(stored.seq, raw.at, 0, parsed, raw))
+        self._enqueue(_Job(stored.seq, raw.at, 0, parsed, raw))
 
     async def _run(self) -> None:
         delay = 0.1
@@ -279,7 +284,7 @@ class Engine:
         await self._commit(changes)
         self._repeats.take(heard)
         for job in jobs:
-            self._queue.popleft()
+            self._queue.done(job)
             self._backlog -= job.size
             if job.decided is not None and not job.decided.done():
                 job.decided.set_result(None)

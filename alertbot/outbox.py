@@ -32,6 +32,7 @@ from alertbot.domain.model import (
 )
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
+from alertbot.enrich.deploys import suspects_of
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent, Told
 from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError
 from alertbot.storms import Look, Storms, incident_of, is_storm
@@ -239,6 +240,9 @@ class Outbox:
             if breaker is None or action is None or is_storm(delivery.want):
                 await self._work(delivery)
                 continue
+            if _adds(delivery):
+                await self._record(self._nothing(delivery))
+                continue
             until = self._closed.get(lane, self.clock.now())
             untried = Retry(f"not tried, for it does not answer: {breaker.error}", until - self.clock.now())
             await self._retry(delivery, action, untried, self.clock.now(), tried=False)
@@ -265,8 +269,8 @@ class Outbox:
         match result:
             case Sent() | DryRun():
                 await self._record(self._done(delivery, action, result, now))
-                if self.enricher is not None and self.enricher.known(incident, job.alerts) != job.enrichment:
-                    await self.found(incident.id, delivery.id)  # while it was under way
+                if not told and self._knows_more(job):
+                    await self.found(incident.id, delivery.id)
             case Later():
                 await self._later(delivery, result)
             case Retry() | Failed() if _adds(delivery) and _did_nothing(delivery, result):
@@ -283,8 +287,8 @@ class Outbox:
             await self._record(self._nothing(delivery))
             return
         now = self.clock.now()
-        soonest = (delivery.sent_at or now) + self.storms.every(delivery.want.integration)
-        if delivery.sent_at is not None and now < soonest:
+        soonest = self.storms.soonest(delivery)
+        if soonest is not None and now < soonest:
             await self._later(delivery, Later(soonest))
             return
         look = await self.storms.look(delivery, now)
@@ -338,23 +342,31 @@ class Outbox:
         if delivery.want.kind.startswith(NOTE):
             since = delivery.want.at - timedelta(microseconds=1)
         page = await self.store.entries(incident=incident.id, since=since, limit=200)
-        more = Enrichment()
-        if self.enricher is not None and told is None:
-            more = self.enricher.known(incident, alerts)
-        links = self.links(incident, alerts) if told is None else Links(incident=self.page)
+        more, links = Enrichment(), Links(incident=self.page)
+        if told is None:
+            known = more if self.enricher is None else self.enricher.known(incident, alerts)
+            more = replace(known, suspects=await suspects_of(self.store.deploys, self.policy.deploys, alerts))
+            links = self.links(incident, alerts)
+        if more.runbook is not None:
+            links = replace(links, runbook=more.runbook.url)
         return Job(
             delivery=delivery,
             action=action,
             incident=incident,
             alerts=alerts,
             news=[e for e in page.entries if e.at <= delivery.want.at and e.kind != "delivery"],
-            links=replace(links, runbook=more.runbook.url) if more.runbook is not None else links,
+            links=links,
             severities=[s.name for s in self.policy.severities],
             now=self.clock.now(),
             card=await self._card(delivery.want),
             told=told,
             enrichment=more,
         )
+
+    def _knows_more(self, job: Job) -> bool:
+        """More was found while an attempt was under way."""
+        shown = job.enrichment
+        return self.enricher is not None and shown | self.enricher.known(job.incident, job.alerts) != shown
 
     async def _card(self, want: Want) -> Mapping[str, str]:
         if want.kind != "remind":
@@ -453,7 +465,7 @@ class Outbox:
         now = self.clock.now()
         failing_since = delivery.failing_since or (now if result.error else None)
         until = result.until
-        if delivery.want.rank == 0 and delivery.shown.status is None:
+        if delivery.want.rank <= 0 and delivery.shown.status is None:
             until = min(until, now + timedelta(seconds=1))  # a storm's page may take it before that
         outcome = _outcome(
             delivery,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import secrets
 import sys
@@ -218,6 +219,12 @@ class Metrics:
             ["integration"],
             registry=r,
         )
+        self.alertmanager_up = Gauge(
+            "alertbot_alertmanager_up",
+            "1 while a member of global.alertmanager_url answers; NaN where there is none.",
+            registry=r,
+        )
+        self.alertmanager_up.set(math.nan)
         self.slack_socket_up = Gauge(
             "alertbot_slack_socket_up",
             "1 while Slack's Socket Mode is connected; 0 where it is not in use.",

@@ -54,6 +54,4 @@ def _name(window: Window, deploys: dict[str, Deploy]) -> str:
     deploy = deploys.get(window.deploy)
     if window.kind is WindowKind.MAINTENANCE or deploy is None:
         return f"{window.title}, {window.reason}" if window.reason else window.title
-    what = " ".join(filter(None, (deploy.service, deploy.version))) or deploy.title or deploy.id
-    where = f" to {deploy.environment}" if deploy.environment else ""
-    return f"{what}{where}{f' by {deploy.author}' if deploy.author else ''}"
+    return deploy.named

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from alertbot.commands import incident, oncall, runbook, silence
+from alertbot.commands import deploys, incident, maintenance, oncall, runbook, silence
 from alertbot.commands.base import Command
 from alertbot.sources import SOURCES
 
@@ -17,6 +17,8 @@ EVERY: Final = (
     runbook.COMMAND,
     oncall.COMMAND,
     silence.COMMAND,
+    deploys.COMMAND,
+    maintenance.COMMAND,
 )
 #: Commands that come to nothing where nobody takes the events that they make.
 NEEDS: Final[Mapping[str, str]] = {"silence": "silence"}

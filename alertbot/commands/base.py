@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from alertbot import render
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.events import Parsed
 from alertbot.domain.model import Alert, Entry, Incident, IncidentStatus
+from alertbot.domain.windows import Window
 from alertbot.enrich.runbooks import Runbooks
 from alertbot.notifiers.pagerduty_rest import Duty
 from alertbot.notifiers.slack_blocks import FALLBACK, TOTAL, Block, plain, size, words
@@ -84,11 +86,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something to do to an incident: `kind` is an event's source (`alertbot.sources.SOURCES`), `more` its fields."""
+    """Something to do: `kind` is an event's source (`alertbot.sources.SOURCES`), `more` its fields.
+
+    `incident` is what it is done to. `done` is what to say of it where that is a maintenance window.
+    """
 
     kind: str
     incident: str
-    more: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    done: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +164,20 @@ class Look:
         """An incident's alerts, firing ones first."""
         return await self._store.members(incident_id, limit=limit)
 
-    async def record(self, incident_id: str) -> Sequence[Entry]:
-        """The last lines of an incident's record, the oldest first."""
-        page = await self._store.entries(incident=incident_id)
+    async def deploys(self, now: datetime) -> Sequence[Deploy]:
+        """Deploys of the last day, those heard of last first."""
+        return await self._store.deploys(now - timedelta(days=1))
+
+    async def windows(self, now: datetime) -> list[Window]:
+        """The deploys and maintenance windows that go on, the latest start first."""
+        return [w for w in await self._store.windows(now) if not w.over and not w.stopped]
+
+    async def record(self, incident_id: str, since: datetime | None = None) -> Sequence[Entry]:
+        """The last lines of an incident's record, the oldest first; with `since`, only what is later than that."""
+        page = await self._store.entries(incident=incident_id, since=since)
         entries = list(page.entries)
         while page.next is not None:
-            page = await self._store.entries(incident=incident_id, cursor=page.next)
+            page = await self._store.entries(incident=incident_id, since=since, cursor=page.next)
             entries = [*entries, *page.entries][-200:]
         return entries
 

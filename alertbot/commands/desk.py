@@ -20,7 +20,7 @@ import msgspec
 from alertbot.commands import views, words
 from alertbot.commands.base import Act, Answer, Asked, Bot, Command, Look, Person, Rota, say
 from alertbot.commands.incident import why_of
-from alertbot.commands.outcome import outcome
+from alertbot.commands.outcome import Outcome, outcome
 from alertbot.commands.people import People, UnknownMembersError
 from alertbot.commands.runbook import of_incident, shown
 from alertbot.commands.silence import span_of
@@ -212,9 +212,10 @@ class Desk:
         decided, refusal = await self._take(act, who, trace_id)
         if decided is None:
             return say(refusal)
-        await self._wait_for(decided)
-        incident = await self._bot.store.incident(act.incident)
-        return say(outcome(act, incident, who, at, self._bot.clock()).text)
+        if act.done:
+            await asyncio.wait({decided}, timeout=self._patience.decided)
+            return say(act.done)
+        return say((await self._outcome(act, who, at, decided)).text)
 
     # Buttons and dialogs.
 
@@ -262,12 +263,10 @@ class Desk:
 
     async def _tell_if_late(self, act: Act, who: Person, at: datetime, decided: asyncio.Future[None], url: str) -> None:
         """Of what went as meant the card tells everybody."""
-        await self._wait_for(decided)
         try:
-            incident = await self._bot.store.incident(act.incident)
+            found = await self._outcome(act, who, at, decided)
         except StoreError:
             return  # it is durable, and the card will tell
-        found = outcome(act, incident, who, at, self._bot.clock())
         if not found.done:
             await self._send(url, say(found.text))
 
@@ -365,9 +364,8 @@ class Desk:
         self, act: Act, who: Person, at: datetime, decided: asyncio.Future[None], channel: str
     ) -> None:
         """As `_tell_if_late`, for a dialog, which has no response_url."""
-        await self._wait_for(decided)
         try:
-            found = outcome(act, await self._bot.store.incident(act.incident), who, at, self._bot.clock())
+            found = await self._outcome(act, who, at, decided)
         except StoreError:
             return
         if found.done or self.terms.api is None or not channel:
@@ -406,15 +404,18 @@ class Desk:
         return refusal
 
     async def _accept(
-        self, source: str, fields: dict[str, str], trace_id: str, decided: asyncio.Future[None] | None
+        self, source: str, fields: Mapping[str, Any], trace_id: str, decided: asyncio.Future[None] | None
     ) -> None:
         body = msgspec.json.encode({**fields, "via": "slack"})
         parsed = self._sources[source](body, self._bot.clock())
         await self._bot.accept(source, body, parsed, trace_id, decided=decided)
 
-    async def _wait_for(self, decided: asyncio.Future[None]) -> None:
-        """Until it is decided, or until it makes no sense to wait longer."""
+    async def _outcome(self, act: Act, who: Person, at: datetime, decided: asyncio.Future[None]) -> Outcome:
+        """What became of an act, once it is decided, or once it makes no sense to wait longer. Raises `StoreError`."""
         await asyncio.wait({decided}, timeout=self._patience.decided)
+        incident = await self._bot.store.incident(act.incident)
+        record = await self._look.record(act.incident, at - timedelta(milliseconds=1)) if incident is not None else ()
+        return outcome(act, incident, who, at, self._bot.clock(), record)
 
     # Answering later.
 

@@ -61,27 +61,27 @@ async def _mine(asked: Asked, look: Look, rest: str) -> Answer:
 
 
 async def _show(asked: Asked, look: Look, rest: str) -> Answer:
-    found, _ = await named(rest, asked, look, "show")
+    found, _ = await named(rest, asked, look, _usage("show"))
     return found if isinstance(found, Answer) else await _card(found, asked, look)
 
 
 async def _why(asked: Asked, look: Look, rest: str) -> Answer:
-    found, _ = await named(rest, asked, look, "why")
+    found, _ = await named(rest, asked, look, _usage("why"))
     return found if isinstance(found, Answer) else await why_of(found, asked.who, asked.now, look)
 
 
 async def _ack(asked: Asked, look: Look, rest: str) -> Answer | Act:
-    found, _ = await named(rest, asked, look, "ack")
+    found, _ = await named(rest, asked, look, _usage("ack"))
     return found if isinstance(found, Answer) else Act("acknowledge", found.id)
 
 
 async def _resolve(asked: Asked, look: Look, rest: str) -> Answer | Act:
-    found, _ = await named(rest, asked, look, "resolve")
+    found, _ = await named(rest, asked, look, _usage("resolve"))
     return found if isinstance(found, Answer) else Act("resolve", found.id)
 
 
 async def _note(asked: Asked, look: Look, rest: str) -> Answer | Act:
-    found, text = await named(rest, asked, look, "note", trailing=True)
+    found, text = await named(rest, asked, look, _usage("note"), trailing=True, exactly=True)
     if isinstance(found, Answer):
         return found
     text = text.strip("\"' ")
@@ -91,7 +91,7 @@ async def _note(asked: Asked, look: Look, rest: str) -> Answer | Act:
 
 
 async def _assign(asked: Asked, look: Look, rest: str) -> Answer | Act:
-    found, text = await named(rest, asked, look, "assign", trailing=True)
+    found, text = await named(rest, asked, look, _usage("assign"), trailing=True)
     if isinstance(found, Answer):
         return found
     word, _ = words.first(text.removeprefix("to "))
@@ -118,12 +118,13 @@ _VERBS: Final[Mapping[str, Callable[[Asked, Look, str], Awaitable[Answer | Act]]
 
 
 async def named(
-    text: str, asked: Asked, look: Look, verb: str, *, trailing: bool = False
+    text: str, asked: Asked, look: Look, usage: str, *, trailing: bool = False, exactly: bool = False
 ) -> tuple[Incident | Answer, str]:
     """The incident that a text begins with, and the rest of it; or what to answer where that is not clear.
 
-    An incident is named by its id, its page's address or a word of its title. Where none is named it is the one that
-    is open in the channel. `trailing`: what follows is text, and a word of a title would be a guess.
+    An incident is named by its id, its page's address or a part of its title. Where none is named it is the one that
+    is open in the channel. `trailing`: only the first word names it, and something else follows; `exactly`: that
+    is free text, so that a word of it is no part of a title by chance.
     """
     word, rest = words.first(text)
     key = words.incident_id(word)
@@ -131,34 +132,34 @@ async def named(
         found = await look.incident(key)
         if found is not None:
             return found, rest
-        wanted = (words.bare(word) if trailing else words.bare(text)).casefold()
-        near = [i for i in await look.open() if _is_like(i, wanted, whole=trailing)]
+        wanted = words.bare(word if trailing else text).casefold()
+        every = await look.open()
+        near = [i for i in every if _is_like(i, wanted, exactly)]
         if len(near) == 1:
             return near[0], rest if trailing else ""
         if near:
-            head = f"Which one? Several are like “{render.cut(wanted, 50)}”. " + _usage(verb)
+            head = f"Which one? Several are like “{render.cut(wanted, 50)}”: {usage}"
             return views.incident_list(head, near, asked.who, asked.now, look), ""
         if not trailing:
-            every = await look.open()
-            head = f"No open incident is called “{render.cut(wanted, 50)}”. " + (
-                "These are open." if every else "None is open."
-            )
+            head = f"No open incident is called “{render.cut(wanted, 50)}”. "
+            head += "These are open." if every else "None is open."
             return views.incident_list(head, every, asked.who, asked.now, look), ""
     here = await look.open_in(asked.channel, asked.channel_name)
     if len(here) == 1:
         return here[0], text
     if here:
-        head = f"{_count(here)} are open in this channel. Say which: " + _usage(verb)
+        head = f"{_count(here)} are open in this channel. Say which: {usage}"
         return views.incident_list(head, here, asked.who, asked.now, look), ""
-    return say("No incident is open in this channel. Say which you mean: " + _usage(verb)), ""
+    return say(f"No incident is open in this channel. Say which you mean: {usage}"), ""
 
 
-def _is_like(incident: Incident, wanted: str, *, whole: bool) -> bool:
-    """Whether a word means an incident: the start of its id, or a part of its title (`whole`: its alert's name)."""
+def _is_like(incident: Incident, wanted: str, exactly: bool) -> bool:
+    """Whether a word means an incident: the start of its id, or a part of its title (or its alert's name, exactly)."""
     if len(wanted) >= 4 and incident.id.startswith(wanted):
         return True
-    name = incident.labels.get("alertname", "").casefold()
-    return wanted == name if whole else len(wanted) >= 3 and wanted in render.title(incident).casefold()
+    if exactly:
+        return wanted == incident.labels.get("alertname", "").casefold()
+    return len(wanted) >= 3 and wanted in render.title(incident).casefold()
 
 
 async def why_of(incident: Incident, who: Person, now: datetime, look: Look) -> Answer:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from alertbot import render
 from alertbot.commands.base import Act, Person
-from alertbot.domain.model import Incident, IncidentStatus
+from alertbot.domain.explain import sentence
+from alertbot.domain.model import Entry, Incident, IncidentStatus
+from alertbot.domain.reasons import Reason
 
 _S = IncidentStatus
 
@@ -18,9 +21,13 @@ DONE: Final = {
     "resolve": "You resolved {what}. If it still fires, it opens again after a while.",
     "note": "Your note on {what} is written down.",
     "assign": "{what} is with {to} now.",
+    "unsilence": "{what} is heard again.",
     "silence": "The silence of {what} is asked for. Its card says when it holds.",
     "escalate": "The next receiver of the escalation policy is brought in for {what}.",
 }
+
+#: The decisions that say why such an act came to nothing.
+_NOTHING_TO_DO: Final = frozenset({Reason.NO_ESCALATION, Reason.OUT_OF_STEPS, Reason.NOT_OPEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +38,13 @@ class Outcome:
     text: str
 
 
-def outcome(act: Act, incident: Incident | None, who: Person, at: datetime, now: datetime) -> Outcome:
-    """`at` is when the act was taken in: what the incident has been since before that is somebody else's doing."""
+def outcome(
+    act: Act, incident: Incident | None, who: Person, at: datetime, now: datetime, record: Sequence[Entry] = ()
+) -> Outcome:
+    """`at` is when the act was taken in: what the incident has been since before that is somebody else's doing.
+
+    `record` are the last lines about it, for what the incident itself does not show.
+    """
     if incident is None:
         return Outcome(False, f"There is no incident {render.cut(render.one_line(act.incident), 100)}.")
     what = render.title(incident)
@@ -47,8 +59,11 @@ def outcome(act: Act, incident: Incident | None, who: Person, at: datetime, now:
         wanted = who.is_called(incident.acknowledged_by) if act.kind == "acknowledge" else True
         mine = wanted and _since(incident.acknowledged_at, at)
         return done if mine else Outcome(False, f"{what}: {state}.")
+    if act.kind == "unsilence":
+        return done if incident.silence is None else Outcome(False, f"{what} is still silenced.")
     if act.kind in ("silence", "escalate") and incident.told:
-        return done
+        refused = [e for e in record if e.reason in _NOTHING_TO_DO and e.by == who.by and e.at >= at]
+        return Outcome(False, f"{what}: {sentence(refused[-1])}.") if refused else done
     return Outcome(False, f"{what}: {state}.")
 
 

@@ -24,6 +24,8 @@ def doubts(settings: Settings, policy: Policy) -> Iterator[tuple[Path, str]]:
     if not web.webhook_tokens and not is_loopback(web.listen.rpartition(":")[0]):
         what = "anybody could raise alerts at this address: `serve` refuses it without web.webhook_tokens"
         yield ("web", "listen"), what
+    if settings.slos and settings.global_.prometheus_url is None:
+        yield ("slos",), "nobody is asked for these error budgets: set global.prometheus_url"
     for i, receiver in enumerate(settings.receivers):
         if _only_logs(policy, receiver.fallback or ""):
             what = f"the fallback `{receiver.fallback}` has no integrations: only the log would hear of it"

@@ -97,7 +97,7 @@ def needs(policy: Policy, event: Event, now: datetime, into: Needs) -> None:
         case Silenced() | Unsilenced() | RemoteChanged():
             into.members.add(event.incident)
         case SeenThere():
-            into.identities.update(event.silences, event.vouched)
+            into.identities.update(event.silences, event.vouched, event.ended)
         case HeartbeatsExpected():
             into.incidents.update(event.watches)
         case ReceiverTested():
@@ -152,7 +152,7 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
             for identity in event.gone:
                 into.incidents.update(row.incident for row in situation.current(identity) if row.incident)
         case SeenThere():
-            for identity in event.silences:
+            for identity in (*event.silences, *event.ended):
                 into.members.update(row.incident for row in situation.current(identity) if row.incident)
         case _:
             pass

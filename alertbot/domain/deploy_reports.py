@@ -75,7 +75,9 @@ def heard(known: Sequence[Deploy], report: DeployReport, now: datetime, settings
     for before in found:
         after, reason = _told(before, report, now, settings)
         after = _compared(after, known, report)
-        if reason is Reason.DEPLOY_UPDATED and after == before:
+        if after != before:
+            after = replace(after, heard_at=now)
+        elif reason is Reason.DEPLOY_UPDATED:
             reason = Reason.DEPLOY_HEARD_AGAIN
         deploys.append(after)
         reasons.append(reason)

@@ -130,7 +130,8 @@ class Deploy:
     """What is known of one deploy.
 
     `status`, `started_at` and `ended_at` are those of the latest try; `attempt` counts the tries from 1, and
-    `first_started_at` is when the first of them began. `aliases` are all names it was reported under.
+    `first_started_at` is when the first of them began. `aliases` are all names it was reported under. `heard_at` is
+    when something new was heard of it last.
     `run_attempt` is the pipeline's own count, 0 where it has none.
     """
 
@@ -172,6 +173,18 @@ class Deploy:
     def start_known(self) -> bool:
         """False where only its end was heard: `started_at` is then that end."""
         return any(p.began_at is not None for p in self.parts if p.attempt == self.attempt)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What was deployed where: service, environment, version."""
+        return self.service, self.environment, self.version
+
+    @property
+    def named(self) -> str:
+        """What was deployed where, and by whom."""
+        what = " ".join(filter(None, (self.service, self.version))) or self.title or self.id
+        where = f" to {self.environment}" if self.environment else ""
+        return f"{what}{where}{f' by {self.author}' if self.author else ''}"
 
     @property
     def compare_url(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
+from alertbot.domain.deploys import Suspect
 from alertbot.domain.model import Entry, Incident
 
 
@@ -83,6 +84,8 @@ class Enrichment:
     history: History | None = None
     graph: Graph | None = None
     budgets: tuple[ErrorBudget, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    """Recent deploys that it may come from, the likeliest first."""
 
     def __or__(self, other: Enrichment) -> Enrichment:
         """Both together: the other's where it says something."""

@@ -140,6 +140,8 @@ class SeenThere:
     silences: Mapping[str, Silence | None] = field(default_factory=dict)
     """By identity; only where that changed."""
     vouched: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    """Alerts whose silence, made through alertbot, somebody ended there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,11 @@ class Silence:
     kept: int = 0
     problem: str = ""
 
+    @property
+    def made_here(self) -> bool:
+        """Through alertbot."""
+        return not self.id and not self.inhibited
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:

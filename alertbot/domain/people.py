@@ -92,17 +92,18 @@ def assign(work: Work, event: Assigned) -> None:
         _too_late(work, incident, event, Reason.ALREADY_RESOLVED if known else Reason.NOT_OPEN)
         return
     given = deadlines.acknowledged(work.policy, lifecycle.step(incident, _S.ACKNOWLEDGED), work.now)
-    given = replace(given, acknowledged_at=work.now, acknowledged_by=event.to, repeat_at=None, cause=work.cause)
+    given = replace(
+        given, acknowledged_at=work.now, acknowledged_by=event.to, repeat_at=None, quieted=False, cause=work.cause
+    )
     details = {"via": event.via, "to": event.to}
     work.say("person", Reason.ASSIGNED, incident=incident.id, by=event.by, details=details)
-    work.tell(given, Reason.ASSIGNED)
+    work.tell(given, Reason.ASSIGNED, via=event.via)
 
 
 def refuse(work: Work, event: ActRefused) -> None:
     """Somebody may not do what they wanted to: that is recorded, and changes nothing."""
-    if work.named(event.incident, event.by) is not None:
-        details = {"via": event.via, "act": event.act}
-        work.say("person", Reason.NOT_ALLOWED, incident=event.incident, by=event.by, details=details)
+    details = {"via": event.via, "act": event.act}
+    work.say("person", Reason.NOT_ALLOWED, incident=event.incident, by=event.by, details=details)
 
 
 def test(work: Work, event: ReceiverTested) -> None:

@@ -69,12 +69,13 @@ def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels
         report = _present(rows[0], report)
     merged = [(row, *episodes.merge(row, report, work.now)) for row in rows]
     reason = merged[0][2]
-    if event.source == RECONCILE and reason in (Reason.NEW_EPISODE, Reason.ALERT_RESOLVED):
-        found = Reason.FOUND_THERE if report.firing else Reason.GONE_THERE
-        work.say("alert", found, alert=rows[0])
     if reason is Reason.NEW_EPISODE:
         _opens(work, event, [after for _, after, _ in merged])
+        for row in work.current(identity) if event.source == RECONCILE else ():
+            work.say("alert", Reason.FOUND_THERE, alert=row)
         return identity
+    if event.source == RECONCILE and reason is Reason.ALERT_RESOLVED:
+        work.say("alert", Reason.GONE_THERE, alert=rows[0])
     for before, after, why in merged:
         if after is not before:
             work.put(after)

@@ -13,9 +13,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from alertbot.domain import deadlines, lifecycle
+from alertbot.domain import deadlines, inhibit, lifecycle
 from alertbot.domain.events import SeenThere, Silenced, SilenceKept, Unsilenced
 from alertbot.domain.model import Alert, Hold, Incident, IncidentStatus, Silence
+from alertbot.domain.muting import muted
 from alertbot.domain.reasons import Reason
 from alertbot.domain.work import Work
 
@@ -56,9 +57,11 @@ def hold(alert: Alert, now: datetime) -> Hold | None:
 
 def of_refire(incident: Incident, row: Alert | None) -> Silence | None:
     """What an alert that fires again in the same incident is still under: the silence made here, while it is kept."""
-    if incident.silence is None or row is None or row.silence is None or row.silence.id:
-        return None
-    return row.silence
+    return row.silence if incident.silence is not None and row is not None and _made_here(row.silence) else None
+
+
+def _made_here(silence: Silence | None) -> bool:
+    return silence is not None and silence.made_here
 
 
 def silence(work: Work, event: Silenced) -> None:
@@ -94,7 +97,7 @@ def unsilence(work: Work, event: Unsilenced) -> None:
         work.say("person", Reason.NOT_SILENCED, incident=incident.id, by=event.by, details={"via": event.via})
         return
     for alert in work.members(incident.id):
-        if alert.silence is not None and not alert.silence.id:
+        if _made_here(alert.silence):
             work.put(replace(alert, silence=None))
     work.say("person", Reason.UNSILENCED, incident=incident.id, by=event.by, details={"via": event.via})
     changed = replace(incident, silence=None, cause=work.cause, flush_at=_flushed(incident, work.now))
@@ -123,9 +126,11 @@ def seen_there(work: Work, event: SeenThere) -> None:
         for row in work.current(identity):
             work.put(replace(row, vouched=True))
     touched: dict[str, Reason] = {}
-    for identity, found in event.silences.items():
+    for identity, found in (*event.silences.items(), *((i, None) for i in event.ended)):
         for row in work.current(identity):
             if not row.incident or not row.firing or row.silence == found:
+                continue
+            if _made_here(row.silence) is not (identity in event.ended):
                 continue
             work.put(replace(row, silence=found))
             reason = _said(work, row, found)
@@ -136,7 +141,7 @@ def seen_there(work: Work, event: SeenThere) -> None:
         if incident is None:
             continue
         own = incident.silence
-        if not any(a.silence is not None and not a.silence.id for a in work.members(incident_id)):
+        if not any(_made_here(a.silence) for a in work.members(incident_id)):
             own = None
         flush_at = _flushed(incident, work.now)
         _told(work, replace(incident, silence=own, cause=work.cause, flush_at=flush_at), reason)
@@ -196,7 +201,7 @@ def _told(work: Work, incident: Incident, reason: Reason = Reason.SILENCED) -> N
 def _as_a_whole(work: Work, incident: Incident, reason: Reason | None) -> None:
     """Acknowledged while all that people know of is silenced by people; told anew when that is over.
 
-    `reason`: there is something to tell in any case.
+    `reason`: there is something to tell in any case; None: the time that was asked for has come.
     """
     known = [a for a in work.members(incident.id) if a.firing and a.announced]
     silenced = [s for a in known if (s := in_force(a, work.now)) is not None and not s.inhibited]
@@ -211,19 +216,38 @@ def _as_a_whole(work: Work, incident: Incident, reason: Reason | None) -> None:
         )
         reason = reason or Reason.SILENCED
     elif incident.status is _S.ACKNOWLEDGED and incident.quieted and len(silenced) < len(known):
-        incident = replace(
-            lifecycle.step(incident, _S.OPEN),
-            openings=incident.openings + 1,
-            acknowledged_at=None,
-            acknowledged_by=None,
-            quieted=False,
-            cause=incident.cause or work.cause,
-        )
-        incident = deadlines.begun(work.policy, replace(incident, repeat_at=work.next_repeat(incident)), work.now)
-        reason = Reason.SILENCE_ENDED
+        back = _kept_back(work, incident, known) if reason is None else None
+        if reason is not None:
+            # Once more, by the clock: then all that may keep people from being called is known.
+            incident = replace(incident, silence_at=work.now)
+        elif back is not None:
+            later = work.now + work.route(incident).group_interval
+            due = back.until is None or back.until <= work.now
+            incident = replace(incident, silence_at=later if due else back.until)
+            work.say("incident", back.reason, incident=incident.id, by=back.by, until=back.until)
+        else:
+            incident = replace(
+                lifecycle.step(incident, _S.OPEN),
+                openings=incident.openings + 1,
+                acknowledged_at=None,
+                acknowledged_by=None,
+                quieted=False,
+                cause=incident.cause or work.cause,
+            )
+            incident = deadlines.begun(work.policy, replace(incident, repeat_at=work.next_repeat(incident)), work.now)
+            reason = Reason.SILENCE_ENDED
     work.incidents[incident.id] = incident
     if reason is not None and incident.told:
         work.tell(incident, reason)
+
+
+def _kept_back(work: Work, incident: Incident, known: Sequence[Alert]) -> Hold | None:
+    """What else keeps people from being called now: a mute, or that rules inhibit all of it."""
+    mute = muted(work.policy, work.route(incident), work.now)
+    if mute is not None:
+        return mute
+    holds = [inhibit.hold_for(work.policy, a, work, work.now, None) for a in known]
+    return holds[0] if all(holds) else None
 
 
 def _next_look(work: Work, incident: Incident) -> datetime | None:
@@ -236,8 +260,3 @@ def _next_look(work: Work, incident: Incident) -> datetime | None:
 def _flushed(incident: Incident, now: datetime) -> datetime | None:
     """What is not told yet is looked at at once where it is held already: its hold may begin or end."""
     return now if incident.held or incident.status is _S.HELD else incident.flush_at
-
-
-def firing(alerts: Sequence[Alert], now: datetime) -> bool:
-    """Whether any of these fires and may disturb somebody."""
-    return any(a.firing and in_force(a, now) is None for a in alerts)

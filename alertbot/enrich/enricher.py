@@ -44,7 +44,7 @@ class Asker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class Parts:
     """What a configuration asks for. `askers` are named for the log; `external_url` is where our pages are."""
 
     runbooks: Runbooks = field(default_factory=Runbooks)
@@ -62,17 +62,17 @@ class _Kept:
 class Enricher:
     """See the module's text. `on_found` is told the id of an incident of which more is known than `known` had said.
 
-    `setup` is set anew at a reload.
+    `parts` is set anew at a reload.
     """
 
     def __init__(
         self,
-        setup: Setup,
+        parts: Parts,
         clock: Clock,
         on_found: Callable[[str], Awaitable[None]],
         seconds: float = SECONDS,
     ) -> None:
-        self.setup = setup
+        self.parts = parts
         self._clock = clock
         self._on_found = on_found
         self._seconds = seconds
@@ -88,9 +88,9 @@ class Enricher:
 
     def known(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """What is known without waiting. Never raises: a page goes out also without it."""
-        if incident.status is not IncidentStatus.RESOLVED and not self._is_fresh(incident) and not incident.test:
+        wanted = incident.status is not IncidentStatus.RESOLVED and not incident.test and not self._is_fresh(incident)
+        if wanted and self._begin(incident, alerts) is not None:
             self._awaited.add(incident.id)
-            self._begin(incident, alerts)
         return self._together(incident, alerts)
 
     async def found(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
@@ -103,7 +103,7 @@ class Enricher:
     def runbook(self, alerts: Sequence[Alert]) -> RunbookRef | None:
         """The runbook of an incident's alerts. Never raises."""
         try:
-            return runbook_of(self.setup.runbooks, self.setup.external_url, alerts[:LOOKED_AT])
+            return runbook_of(self.parts.runbooks, self.parts.external_url, alerts[:LOOKED_AT])
         except Exception:  # a runbook's defect is no reason to keep a page from a person
             log.exception("no runbook could be looked for")
             return None
@@ -124,7 +124,7 @@ class Enricher:
         kept = self._kept.get(incident.id)
         found = Enrichment() if kept is None else kept.found
         try:
-            at_once = Enrichment(links=tuple(links_of(self.setup.links, alerts[:LOOKED_AT])))
+            at_once = Enrichment(links=tuple(links_of(self.parts.links, alerts[:LOOKED_AT])))
         except Exception:  # a pattern's defect is no reason to keep a page from a person
             log.exception("no links could be made", extra={"incident": incident.id})
             at_once = Enrichment()
@@ -132,14 +132,14 @@ class Enricher:
 
     def _begin(self, incident: Incident, alerts: Sequence[Alert]) -> asyncio.Task[None] | None:
         search = self._searches.get(incident.id)
-        if search is None and self.setup.askers and len(self._searches) < SEARCHES:
+        if search is None and self.parts.askers and len(self._searches) < SEARCHES:
             search = asyncio.create_task(self._search(incident, alerts), name=f"enrich {incident.id}")
             self._searches[incident.id] = search
             search.add_done_callback(lambda _: self._searches.pop(incident.id, None))
         return search
 
     async def _search(self, incident: Incident, alerts: Sequence[Alert]) -> None:
-        askers = self.setup.askers.items()
+        askers = self.parts.askers.items()
         parts = await asyncio.gather(*(self._ask(name, asker, incident, alerts) for name, asker in askers))
         found = Enrichment()
         for part in parts:

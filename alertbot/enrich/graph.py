@@ -13,11 +13,12 @@ from alertbot.domain.model import Alert, Incident
 from alertbot.enrich.prometheus import Prometheus, Series, numbers
 
 SPAN: Final = timedelta(hours=1)
-STEP: Final = timedelta(minutes=2)
+STEP: Final = timedelta(minutes=3)
 STEPS: Final = SPAN // STEP + 1
 #: A longer expression is not asked.
 MAX_EXPRESSION: Final = 10_000
 
+GAP: Final = "·"
 _LEVELS: Final = "▁▂▃▄▅▆▇█"
 #: A comparison with a number at the end: it would leave out all that is within bounds.
 _THRESHOLD: Final = re.compile(r"(.+?)\s*(?:[=!><]=|[><])\s*(?:bool\s+)?[-+]?[0-9][0-9.eE+-]*\s*", re.DOTALL)
@@ -74,7 +75,7 @@ def series_of(labels: Mapping[str, str], found: Sequence[Series]) -> Series | No
 
 
 def graph_of(values: Sequence[float | None]) -> Graph | None:
-    """A line from the lowest to the highest; a gap is a space. None without any number."""
+    """A line from the lowest to the highest; a step without a number is a gap. None without any number."""
     there = [v for v in values if v is not None]
     if not there:
         return None
@@ -83,8 +84,8 @@ def graph_of(values: Sequence[float | None]) -> Graph | None:
 
     def level(value: float | None) -> str:
         if value is None:
-            return " "
+            return GAP
         # Divided first: the distance of two numbers may be more than a number can be.
         return _LEVELS[round((value / 2 - low / 2) / (high / 2 - low / 2) * top)] if high > low else _LEVELS[0]
 
-    return Graph("".join(map(level, values)).rstrip(), low, high, there[-1], SPAN)
+    return Graph("".join(map(level, values)), low, high, there[-1], SPAN)

@@ -64,7 +64,7 @@ class Job:
     @property
     def urgency(self) -> int:
         """Place in `alertbot.domain.budgets.KEPT`: what of a destination's budget this may take."""
-        if self.delivery.want.rank == 0 and self.action is not Action.UPDATE:
+        if self.delivery.want.rank <= 0 and self.action is not Action.UPDATE:
             return 0
         return 2 if self.action is Action.UPDATE and not self._is_news else 1
 

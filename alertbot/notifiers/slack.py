@@ -27,7 +27,7 @@ log = logging.getLogger("alertbot.notifiers.slack")
 
 #: The `event_type` of our messages' metadata, and the kinds in `event_payload.kind`.
 EVENT_TYPE: Final = "alertbot_incident"
-CARD, NEWS, REMIND = "card", "news", "remind"
+CARD, NEWS, REMIND, TOLD = "card", "news", "remind", "told"
 
 #: All calls of one attempt together take no longer: the outbox waits longer, and so hears how far we got.
 ATTEMPT_SECONDS: Final = 45.0
@@ -135,6 +135,8 @@ class _Attempt:
         try:
             if self.job.action is Action.REMIND:
                 await self._remind()
+            elif self.job.told is not None:
+                await self._tell()
             else:
                 await self._show()
         except RefusedError as e:
@@ -262,7 +264,7 @@ class _Attempt:
             there = await self._said(REMIND)
             if any(message.payload.get("revision") == number for message in there):
                 return
-        message = self.notifier.renderer.reminder(self.job)
+        message = self.notifier.renderer.reminder(self.job, await self._mention())
         metadata = self._metadata(REMIND, revision=number)
         try:
             if card:
@@ -273,6 +275,27 @@ class _Attempt:
                 raise
             self.remote.pop("ts", None)
         await self._post({}, message, metadata)
+
+    async def _tell(self) -> None:
+        """A verdict or a notice: a message of its own, once."""
+        number = self.job.delivery.want.level.revision
+        there = await self._said(TOLD) if self.uncertain else []
+        if any(message.payload.get("revision") == number for message in there):
+            return
+        answer = await self._post({}, self.notifier.renderer.told(self.job), self._metadata(TOLD, revision=number))
+        self._keep(str(answer.get("channel") or self.channel), str(answer.get("ts") or ""))
+
+    async def _mention(self) -> str:
+        """Of the one who acknowledged, where Slack knows the address; a reminder goes out in any case."""
+        by = self.job.incident.acknowledged_by or ""
+        if self.job.incident.status is not IncidentStatus.ACKNOWLEDGED or "@" not in by:
+            return ""
+        try:
+            found = await self._call("users.lookupByEmail", {"email": by})
+        except (RefusedError, LostError) as e:
+            log.warning("the one who acknowledged is not mentioned: %s", e, extra={"incident": self._incident})
+            return ""
+        return f"<@{(found.get('user') or {}).get('id', '')}>"
 
     async def _reply(self, ts: str, message: Message, metadata: Mapping[str, Any]) -> None:
         await self._post({"thread_ts": ts, "reply_broadcast": message.broadcast or None}, message, metadata)

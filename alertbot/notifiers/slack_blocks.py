@@ -53,7 +53,8 @@ _TOLD: Final = frozenset(
         Reason.RELEASED, Reason.CLEARED_WHILE_HELD, Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON,
         Reason.NOTE_ADDED, Reason.SEVERITY_RAISED, Reason.REFIRED, Reason.STILL_FIRING, Reason.HOLD_ENDED,
         Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ASSIGNED, Reason.ESCALATED, Reason.ACK_OVERDUE,
-        Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY,
+        Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY, Reason.SILENCED, Reason.SILENCE_ENDS_SOON,
+        Reason.SILENCE_ENDED, Reason.UNSILENCED, Reason.FOUND_THERE, Reason.GONE_THERE,
     }
 )  # fmt: skip
 #: The mentions that a configuration may ask for.
@@ -164,7 +165,9 @@ def actions(job: Job, offered: Collection[str]) -> list[Block]:
         return []
     buttons: list[Block] = []
     for act, (word, useful) in BUTTONS.items():
-        if act in offered and incident.status in useful:
+        # Acknowledged by a silence alone: nobody has it yet.
+        useful_now = incident.status in useful or (act == "acknowledge" and incident.quieted)
+        if act in offered and useful_now:
             text = {"type": "plain_text", "text": word}
             buttons.append({"type": "button", "action_id": act, "value": incident.id, "text": text})
             if act == "acknowledge":
@@ -209,10 +212,9 @@ class Renderer:
         links = _links(values["ways"])
         if links:
             start.append(_section(mrkdwn(links)))
-        if values["runbook"] is not None:
-            start.append(_section(plain(self._say("_runbook.j2", values))))
+        beside = [_section(plain(self._say("_runbook.j2", values)))] if values["runbook"] is not None else []
         if values["known"]:
-            start.append(_context(plain("\n".join(values["known"]), CONTEXT)))
+            beside.append(_context(plain("\n".join(values["known"]), CONTEXT)))
         end = [*actions(job, self._buttons), _context(plain(self._say("_footer.j2", values), CONTEXT))]
         shown = [self._alert(job, alert, common, alone=len(job.alerts) == 1) for alert in top]
         total = 0 if job.storm is not None else _total(job)
@@ -220,7 +222,9 @@ class Renderer:
             more = total - len(shown)
             left_out = {"count": more, "has_page": values["links"].incident}
             rest = [_context(plain(self._say("_more.j2", left_out)))] if more > 0 else []
-            blocks = [*start, *(b for of_one in shown for b in of_one), *rest, *end]
+            # What fires first, then what to do, then what else fires.
+            others = [b for of_one in shown[1:] for b in of_one]
+            blocks = [*start, *(shown[0] if shown else ()), *beside, *others, *rest, *end]
             if not shown or (size(blocks) <= TOTAL and len(blocks) <= BLOCKS):
                 break
             shown.pop()
@@ -266,11 +270,29 @@ class Renderer:
         }
         return self._reply(self._say("_news.j2", values), values, broadcast)
 
-    def reminder(self, job: Job) -> Message:
-        """That it still fires and nobody has it: a reply that the channel sees."""
+    def reminder(self, job: Job, mention: str = "") -> Message:
+        """That it still fires and nobody has it: a reply that the channel sees. Where somebody has it, a reply for them
+        alone, with their own mention.
+        """
         job = _as_people_know_it(job)
         values = render.context(replace(job, alerts=()))
-        return self._reply(self._say("remind.j2", values), values, broadcast=True)
+        said = self._say("remind.j2", values)
+        if job.incident.status is not IncidentStatus.ACKNOWLEDGED:
+            return self._reply(said, values, broadcast=True)
+        message = self._reply(said, values, broadcast=False)
+        if not MENTION.fullmatch(mention):
+            return message
+        return replace(message, text=f"{mention} {message.text}", blocks=[*message.blocks, _section(mrkdwn(mention))])
+
+    def told(self, job: Job) -> Message:
+        """A verdict, or the notice that a maintenance ends soon: a message of its own."""
+        values = render.context(replace(job, alerts=()))
+        head, said = self._say("told.j2", values), "\n".join(values["told"])
+        blocks = [{"type": "header", "text": plain(head, HEADER)}, _section(plain(said))]
+        links = _links(values["ways"])
+        if links:
+            blocks.append(_section(mrkdwn(links)))
+        return Message(words(head, FALLBACK), blocks, words(f"{head}: {render.one_line(said)}", FALLBACK))
 
     def _reply(self, text: str, values: Mapping[str, Any], broadcast: bool) -> Message:
         blocks = [_section(plain(text))]
@@ -290,6 +312,8 @@ class Renderer:
         job = _as_people_know_it(job)
         values = render.context(replace(job, alerts=()))
         said = self._say("text.j2", values)
+        if job.told is not None:
+            return render.cut(render.one_line(f"{self._say('told.j2', values)}: {' '.join(values['told'])}"), FALLBACK)
         if job.action is Action.REMIND:
             said += f": {self._say('remind.j2', values)}"
         return render.cut(render.one_line(said), FALLBACK)
@@ -390,7 +414,7 @@ def _line(entry: Entry, job: Job, alerts: Mapping[str, Alert]) -> Line:
         what=_what(entry, job, alerts) if entry.identity or entry.labels else "",
         by=render.cut(render.one_line(entry.by), 100),
         until=entry.until,
-        note=render.cut(render.one_line(entry.details.get("note", "")), 2 * LINE),
+        note=render.cut(render.one_line(entry.details.get("note") or entry.details.get("comment") or ""), 2 * LINE),
         change=render.cut(render.one_line(entry.details.get("what", "")), 300),
         receiver=render.cut(render.one_line(entry.details.get("receiver", "")), 100),
         to=render.cut(render.one_line(entry.details.get("to", "")), 100),

@@ -80,7 +80,7 @@ class SilenceBody(msgspec.Struct):
 
     incident: _Text
     by: _Text
-    duration: str = ""
+    duration: str | None = None
     comment: str = ""
     via: str = "api"
 

@@ -37,13 +37,15 @@ class Found(msgspec.Struct):
     generator_url: str = ""
 
 
-class ReconcileBody(msgspec.Struct):
+class ReconcileBody(msgspec.Struct, kw_only=True):
     """What a look found. `silences` by identity: null where an alert is silenced no more."""
 
     found: Sequence[Found] = ()
     gone: Sequence[Found] = ()
     silences: Mapping[str, Silence | None] = {}
     vouched: Sequence[str] = ()
+    ended: Sequence[str] = ()
+    """Alerts whose silence, made through alertbot, somebody ended there."""
     external_url: str = ""
 
 
@@ -63,8 +65,8 @@ def parse(body: bytes, at: datetime) -> Parsed:
         for alerts in (b.gone, b.found)
         if alerts
     ]
-    if b.silences or b.vouched:
-        events.append(SeenThere(b.silences, tuple(b.vouched)))
+    if b.silences or b.vouched or b.ended:
+        events.append(SeenThere(b.silences, tuple(b.vouched), tuple(b.ended)))
     return Parsed(tuple(events), accepted=len(b.found) + len(b.gone))
 
 

@@ -10,6 +10,7 @@ are in `sqlite_threads`, the statements in `sqlite_rows`; here is what each call
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Incident
 from alertbot.domain.reasons import Reason
 from alertbot.domain.windows import Window
-from alertbot.store import codec
+from alertbot.store import codec, sqlite_budgets
 from alertbot.store.base import (
     Changes,
     Due,
@@ -38,6 +39,7 @@ from alertbot.store.base import (
     Page,
     Parked,
     Stats,
+    StoreError,
     StoreUnavailable,
 )
 from alertbot.store.rows import claimed, filed, orphaned, recorded, retried, waits
@@ -46,6 +48,8 @@ from alertbot.store.sqlite_file import SCHEMA, DatabaseFile, first
 from alertbot.store.sqlite_rows import (
     DELIVERIES,
     HAS_PIECE,
+    LANES,
+    NOTHING_SHOWN,
     RECORDED,
     TRIMMED_AT_ONCE,
     TRIMS,
@@ -80,7 +84,7 @@ class SqliteStore:
         self._engine: Reader | None = None
         self._people: Reader | None = None
         self._checkpointer: Checkpointer | None = None
-        self._budgets = WrittenBehind(self._write)
+        self._budgets = WrittenBehind()
 
     @property
     def commits(self) -> int:
@@ -110,7 +114,9 @@ class SqliteStore:
         self._writer.start(connection)
 
     async def close(self) -> None:
-        await self._budgets.flush()
+        if self._writer is not None and (spent := self._budgets.take()):
+            with contextlib.suppress(StoreUnavailable):  # closed already, or away: the provider will say 429
+                await self._write(lambda c: sqlite_budgets.write(c, spent))
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -207,11 +213,7 @@ class SqliteStore:
     # Delivering.
 
     async def lanes(self, now: datetime) -> Sequence[str]:
-        sql = (
-            "SELECT lane FROM (SELECT lane, rank, min(since) AS since FROM deliveries WHERE due_at <= ?"
-            " GROUP BY lane, rank) GROUP BY lane HAVING rank = min(rank) ORDER BY rank, since, lane"
-        )
-        found = await self._read(lambda c: first(c, f"SELECT json_group_array(lane) FROM ({sql})", (codec.us(now),)))
+        found = await self._read(lambda c: first(c, LANES, (codec.us(now),)))
         return msgspec.json.decode(found, type=list[str])
 
     async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
@@ -229,24 +231,31 @@ class SqliteStore:
 
     async def record(self, outcome: Outcome) -> bool:
         write = RecordToWrite(outcome.entries, outcome.parked)
+        spent = self._budgets.take()
 
         def run(c: sqlite3.Connection) -> bool:
             old = delivery_of(c, outcome.id)
             row = None if old is None else recorded(old, outcome)
+            sqlite_budgets.write(c, spent)
             if row is None:
                 return False
             insert(c, DELIVERIES, [delivery_row(row)])
             write.run(c)
             return True
 
-        return await self._write(run, size=write.size + 1024)
+        try:
+            return await self._write(run, size=write.size + 1024)
+        except StoreError:
+            self._budgets.give_back(spent)
+            raise
 
     async def waiting(self, lane: str, now: datetime, limit: int) -> Sequence[Delivery]:
         sql = (
             "SELECT doc FROM deliveries INDEXED BY deliveries_lane WHERE lane = ? AND due_at <= ?"
-            " AND storm = '' ORDER BY rank, since, id LIMIT ?"
+            " AND storm = '' AND instr(doc, ?) ORDER BY rank, since, id LIMIT ?"
         )
-        found = await self._read(lambda c: docs(c, codec.rows, sql, (codec.key(lane), codec.us(now), limit)))
+        values = (codec.key(lane), codec.us(now), NOTHING_SHOWN, limit)
+        found = await self._read(lambda c: docs(c, codec.rows, sql, values))
         return [row.delivery for row in found if waits(row, now)]
 
     async def refile(self, filing: Filing) -> None:

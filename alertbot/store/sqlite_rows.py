@@ -78,6 +78,18 @@ def bodies(c: sqlite3.Connection, places: str, params: SqlRow, after: int, limit
     return found
 
 
+#: What stands in the text of a delivery that has nothing at its destination: enough to pass over most that have.
+NOTHING_SHOWN: Final = '"shown":{"status":null'
+
+#: Lanes with something due, by their most urgent: a few steps of the index for each, however much is due.
+LANES: Final = (
+    "WITH RECURSIVE l (lane) AS (SELECT min(lane) FROM deliveries WHERE due_at IS NOT NULL UNION ALL SELECT"
+    " (SELECT min(lane) FROM deliveries WHERE due_at IS NOT NULL AND lane > l.lane) FROM l WHERE lane IS NOT NULL)"
+    " SELECT json_group_array(lane) FROM (SELECT d.lane FROM l CROSS JOIN deliveries AS d ON d.seq = (SELECT seq"
+    " FROM deliveries INDEXED BY deliveries_lane WHERE lane = l.lane AND due_at <= ? ORDER BY rank, since, id LIMIT 1)"
+    " ORDER BY d.rank, d.since, d.lane)"
+)
+
 _heads = msgspec.json.Decoder(list[tuple[int, int, str, str, int]])
 HAS_PIECE: Final = " AND instr(a.doc, ?)"
 

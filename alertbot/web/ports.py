@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from alertbot.commands.desk import Desk
+from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed
 from alertbot.domain.model import Alert, Incident
-from alertbot.domain.policy import Severity
+from alertbot.domain.policy import Policy, Severity
 from alertbot.enrich.runbooks import Runbook
 from alertbot.store.base import Store
 from alertbot.telemetry import Metrics
@@ -66,6 +67,8 @@ class View:
     api_tokens: tuple[str, ...] = ()
     slack_signing_secret: str = field(default="", repr=False)
     pagerduty_webhook_secret: str = field(default="", repr=False)
+    webhook_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Of each sender that signs, or names a token of its own."""
     max_body: int = 32 * 1024 * 1024
     receivers: tuple[str, ...] = ()
     dry: tuple[DryDestination, ...] = ()
@@ -85,6 +88,10 @@ class Bot(Protocol):
     @property
     def view(self) -> View:
         """The config in use; asked anew at every request."""
+
+    @property
+    def policy(self) -> Policy:
+        """What decisions are made by."""
 
     @property
     def severities(self) -> Sequence[Severity]:
@@ -112,6 +119,9 @@ class Bot(Protocol):
 
     def runbook_file(self, name: str) -> Runbook | None:
         """A runbook by its name in the folder."""
+
+    async def suspects(self, alerts: Sequence[Alert]) -> Sequence[Suspect]:
+        """The recent deploys that these alerts may come from, the likeliest first."""
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """All that is known of an incident beside its own record; a few seconds at most."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alertbot.paths import data_dir
-from tests.acceptance.bot import Bot
+from tests.acceptance.bot import WHOLE_EXAMPLE, Bot
 from tests.standins.slack_user import Answer
 
 CHANNEL = "#critical-alerts"
@@ -258,3 +258,69 @@ async def test_over_socket_mode_the_same_happens_without_a_public_address(tmp_pa
 
 
 SOCKET = "slack_app_token: ${SLACK_APP_TOKEN}"
+
+
+async def test_a_full_evening(bot: Bot) -> None:
+    """Fires, is acknowledged, gets worse, is silenced, is over: each told once wherever it has to be."""
+    first = bot.alert("Down", host="db-1")
+    await bot.fire(first)
+    await bot.advance("1s")
+    (shown,) = bot.cards(CHANNEL)
+    alice, bob = bot.user("alice"), bot.user("bob")
+    await alice.press(CHANNEL, shown["ts"], "acknowledge")
+    await bot.advance("1m")
+    key = (await bot.incident("Down"))["id"]
+    assert [(i.dedup_key, i.status) for i in bot.pagerduty.incidents] == [(key, "acknowledged")]
+    await bot.heard()
+    second = bot.alert("Down", host="db-2")
+    await bot.fire(second)
+    assert [line for line in await bot.heard() if line.startswith("pagerduty")] == [
+        "pagerduty resolve Down",
+        "pagerduty trigger Down.2",
+    ]
+    assert "Acknowledge" in buttons(bot, shown["ts"])
+    await bob.press(CHANNEL, shown["ts"], "silence")
+    await bot.settle()
+    (view,) = bot.slack.workspace.views
+    hour: dict[str, dict[str, Any]] = {
+        "span": {"span": {"type": "radio_buttons", "selected_option": {"value": "1h"}}},
+        "custom": {"custom": {"type": "plain_text_input", "value": None}},
+        "comment": {"comment": {"type": "plain_text_input", "value": "replacing the disks"}},
+    }
+    assert await bob.submit(view, hour) == NOTHING
+    await bot.advance("1m")
+    silenced = "Silenced by bob@example.org until 2026-01-05 11:01 UTC: replacing the disks"
+    assert silenced in str(card(bot, shown["ts"])["blocks"])
+    # Nobody has it, so it can still be taken.
+    assert "Acknowledge" in buttons(bot, shown["ts"])
+    await bot.heard()
+    await bot.advance("30m")
+    assert [line for line in await bot.heard() if not line.endswith("edit Down")] == []
+    await bot.end(first, second)
+    await bot.advance("1m")
+    assert bot.pagerduty.open() == []
+    assert (await bot.incident("Down"))["status"] == "resolved"
+    assert buttons(bot, shown["ts"]) == ["Why?", "Note"]
+    assert bot.told() == []
+
+
+async def test_escalate_brings_in_the_next_receiver_at_once_and_only_once(tmp_path: Path) -> None:
+    async with Bot(tmp_path, WHOLE_EXAMPLE) as bot:
+        ts = await fired(bot)
+        given = await bot.user().interaction(CHANNEL, ts)
+        (block,) = [b for b in given["message"]["blocks"] if b["type"] == "actions"]
+        (button,) = [e for e in block["elements"] if e["action_id"] == "escalate"]
+        for name in ("alice", "bob"):
+            await bot.user(name).send_press(given, button | {"block_id": block["block_id"]}, ts)
+        await bot.settle()
+        assert (await bot.reasons("Down", "person")).count("escalated") == 1
+        assert [line for line in await bot.heard() if "#ops-alerts" in line] == ["slack #ops-alerts card Down"]
+        assert bot.told() == ["Somebody has just done that."]
+
+
+async def test_escalating_where_there_is_no_further_step_says_so(bot: Bot) -> None:
+    ts = await fired(bot)
+    await bot.user().press(CHANNEL, ts, "escalate")
+    await bot.settle()
+    (told,) = bot.told()
+    assert told == "Down (prod): alice@example.org wanted to escalate, but its route has no escalation policy."

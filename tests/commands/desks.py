@@ -37,6 +37,11 @@ class ADesk:
         await self.bot.accept("alertmanager", body, alertmanager.parse(body, self.bot.clock()), "", wait=True)
         return (await self.bot.store.incidents(limit=1)).incidents[0].id
 
+    async def happens(self, source: str, **fields: Any) -> None:
+        """An event of another source."""
+        body = json.dumps(fields).encode()
+        await self.bot.accept(source, body, SOURCES[source](body, self.bot.clock()), "", wait=True)
+
     def answering(self, channel: str = "#ops-alerts") -> dict[str, Any]:
         """What Slack hands out when somebody acts: a response_url and a trigger_id."""
         return self.slack.workspace.interaction(self.slack.url, channel, None)

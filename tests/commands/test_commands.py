@@ -17,7 +17,7 @@ from alertbot.notifiers.pagerduty_rest import PagerDutyRest, RestError
 from alertbot.paths import data_dir
 from alertbot.sources import alertmanager
 from alertbot.store.memory import MemoryStore
-from tests.commands.desks import ADesk, text_of
+from tests.commands.desks import ADesk, a_desk, text_of
 from tests.notifiers.jobs import NASTY, NOW, incident
 from tests.notifiers.jobs import alert as an_alert
 from tests.standins import blocks as block_kit
@@ -301,3 +301,49 @@ async def test_hostile_labels_and_notes_reach_people_as_text(it: ADesk) -> None:
     for text in ("list", "show <!channel>", "ack <!channel>", "note <!everyone> hello", "why", "<!channel>"):
         answer: dict[str, Any] = await it.type("/incident", text)
         check(Answer(answer["text"], answer["blocks"]))
+
+
+async def test_deploys_lists_what_was_deployed_lately_and_what_holds_alerts() -> None:
+    async with a_desk() as desk:
+        assert "No deploys lately" in text_of(await desk.type("/deploys"))
+        await desk.happens(
+            "deploy", service="checkout", environment="prod", version="a1b2c3", status="started", id="d1"
+        )
+        await desk.happens("deploy", service="web", version="<!channel>", status="failed", id="d2")
+        every = text_of(await desk.type("/deploys"))
+        assert "goes on: checkout a1b2c3 to prod" in every
+        assert "may hold alerts until" in every
+        assert "failed: web <!channel>" in every
+        assert "web" not in text_of(await desk.type("/deploys", "“Checkout”"))
+        assert "There were some of checkout, web" in text_of(await desk.type("/deploys", "nowhere"))
+
+
+async def test_maintenance_is_opened_extended_listed_and_ended() -> None:
+    async with a_desk() as desk:
+        assert "No maintenance goes on" in text_of(await desk.type("/maintenance"))
+        opened = text_of(
+            await desk.type("/maintenance", "start 2h alertname=DatabaseMaintenance service=orders new disks")
+        )
+        assert "is open for 2h: alertname=DatabaseMaintenance, service=orders" in opened
+        (window,) = await desk.bot.store.windows(desk.bot.clock())
+        assert (window.reason, window.ends_at - window.starts_at) == ("new disks", timedelta(hours=2))
+        assert "2 h left" in text_of(await desk.type("/maintenance", "ls"))
+        # Where one goes on, its id can be left out.
+        assert "lasts 30m longer, until 2026-01-05 12:30 UTC" in text_of(await desk.type("/maintenance", "Extend 30m"))
+        assert "is ended" in text_of(await desk.type("/maintenance", f"end {window.id}"))
+        assert "No maintenance goes on" in text_of(await desk.type("/maintenance", "end"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("start alertname=DatabaseMaintenance", "for how long first"),  # nobody opens one without an end
+        ("start 2h", "by labels"),  # nor one that no rule could know
+        ("statr 2h a=b", "Did you mean /maintenance start?"),  # mistyped
+        ("extend abc 1h", "No maintenance goes on."),
+    ],
+)
+async def test_maintenance_says_what_is_missing(typed: str, said: str) -> None:
+    async with a_desk() as desk:
+        assert said in text_of(await desk.type("/maintenance", typed))
+        assert await desk.bot.store.windows(desk.bot.clock()) == []

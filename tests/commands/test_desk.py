@@ -202,6 +202,16 @@ async def test_a_silence_is_asked_for_in_a_dialog_with_a_time_of_ones_own(all_ac
     assert events(it, "silence")[-1]["duration"] == "2h"
 
 
+async def test_a_silence_is_listed_and_ended_by_command(it: ADesk) -> None:
+    incident = await it.fire()
+    assert "Nothing is silenced" in text_of(await it.type("/silence", "list"))
+    assert "is not silenced through alertbot" in text_of(await it.type("/silence", "end"))
+    assert "is asked for" in text_of(await it.type("/silence", "4h deploying", user="bob"))
+    assert "1 silenced through alertbot" in text_of(await it.type("/silence", "LIST"))
+    assert text_of(await it.type("/silence", f"#{incident} Off")) == "HighLatency is heard again."
+    assert (await it.bot.store.incident(incident)).silence is None  # type: ignore[union-attr]
+
+
 async def test_two_presses_of_escalate_on_one_card_are_one_step(all_acts: ADesk) -> None:
     it = all_acts
     incident = await it.fire()

@@ -5,11 +5,13 @@ Each test is a script on a time axis.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.domain.script import Script, alert, at, policy
+from alertbot.domain.intervals import parse_interval
+from tests.domain.script import Script, alert, at, policy, rule
 
 ALL = ("pagerduty", "slack")
 
@@ -189,6 +191,42 @@ async def test_what_alertmanager_inhibits_is_not_reminded_of_and_is_nobodys() ->
     assert s.heard() == []
     await s.until("8:05:00")
     assert s.heard() == ["8:00:10 slack remind repeat_interval 1/0/0"]
+
+
+async def test_the_end_of_a_silence_wakes_nobody_in_a_mute_and_is_told_after_it() -> None:
+    night = parse_interval({"times": [{"start_time": "10:30", "end_time": "12:00"}]})
+    mutes = policy(alertmanager=True, intervals={"night": (night,)})
+    child = replace(mutes.route, key="{}/{}", mute_time_intervals=("night",))
+    s = Script(replace(mutes, route=replace(mutes.route, routes=(child,))))
+    await s.report("0:00", alert("Down", "0:00"))
+    await s.until("1:00")
+    (incident,) = (await s.replay.store.incidents(limit=1)).incidents
+    await s.act("2:00", "silence", incident=incident.id, by="ada", duration="1h")
+    s.heard(*ALL)
+    await s.until("1:59:00")
+    assert s.heard("pagerduty") == []
+    await s.until("2:01:00")
+    assert s.heard("pagerduty") == ["2:00:00 pagerduty reopen silence_ended 1/0/0"]
+
+
+async def test_the_end_of_a_silence_wakes_nobody_for_what_another_alert_explains() -> None:
+    worst = policy(alertmanager=True, inhibit_rules=(rule("network", 'alertname="Network"', 'alertname="Down"'),))
+    s = Script(worst)
+    await s.report("0:00", alert("Down", "0:00"))
+    await s.until("1:00")
+    (incident,) = (await s.replay.store.incidents(limit=1)).incidents
+    await s.act("2:00", "silence", incident=incident.id, by="ada", duration="1h")
+    await s.report("5:00", alert("Network", "5:00"))
+    await s.until("6:00")
+    s.heard(*ALL)
+    await s.until("2:00:00")
+    assert s.heard("pagerduty") == []
+    await s.report("2:00:10", alert("Network", "5:00", "2:00:00"))
+    await s.until("2:03:00")
+    assert [line.split()[2:4] for line in s.heard("pagerduty")] == [
+        ["resolve", "all_resolved"],
+        ["reopen", "silence_ended"],
+    ]
 
 
 # What fires there and not here, and the other way round.

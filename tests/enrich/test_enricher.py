@@ -14,7 +14,7 @@ from alertbot.clock import MovableClock
 from alertbot.config.models import LinkModel
 from alertbot.domain.enrichment import Enrichment, ErrorBudget, Graph, RunbookRef
 from alertbot.domain.model import Alert, Incident, IncidentStatus
-from alertbot.enrich.enricher import FRESH, KEPT, SEARCHES, Enricher, Setup
+from alertbot.enrich.enricher import FRESH, KEPT, SEARCHES, Enricher, Parts
 from alertbot.enrich.prometheus import Unanswered
 from alertbot.enrich.runbooks import Runbooks, parse
 from tests.store.builders import T0, alert, incident
@@ -47,7 +47,7 @@ class Desk:
         self.told: list[str] = []
         self.clock = MovableClock(T0)
         named = {f"part {n}": asker for n, asker in enumerate(askers)}
-        self.enricher = Enricher(Setup(askers=named, **setup), self.clock, self._tell, seconds)
+        self.enricher = Enricher(Parts(askers=named, **setup), self.clock, self._tell, seconds)
 
     async def _tell(self, incident: str) -> None:
         self.told.append(incident)

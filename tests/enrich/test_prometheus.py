@@ -17,7 +17,7 @@ from alertbot.config.models import Slo
 from alertbot.config.patterns import query_pattern
 from alertbot.domain.enrichment import ErrorBudget, Graph
 from alertbot.domain.model import AlertStatus
-from alertbot.enrich.graph import SPAN, STEPS, Graphs
+from alertbot.enrich.graph import GAP, SPAN, STEPS, Graphs
 from alertbot.enrich.prometheus import MAX_ANSWER, Prometheus, Unanswered
 from alertbot.enrich.slo import MOST, Budgets, left_of
 from tests.standins.prometheus import PrometheusStandin
@@ -184,7 +184,7 @@ async def test_the_graph_is_of_the_first_alert_that_has_an_expression(
 ) -> None:
     alerts = [alert("a"), alert("b", generator_url=f"{GRAPH}b+%3E+1"), alert("c", generator_url=f"{GRAPH}c")]
     found = await Graphs(Prometheus(f"{standin.url}/", session))(incident(), alerts, T0)
-    assert found.graph == Graph(" " * (STEPS - 3) + "▁▅█", 0.0, 2.0, 2.0, SPAN)
+    assert found.graph == Graph(GAP * (STEPS - 3) + "▁▅█", 0.0, 2.0, 2.0, SPAN)
     assert [call.params["query"] for call in standin.requests] == ["b"]
 
 

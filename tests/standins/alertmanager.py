@@ -94,7 +94,7 @@ class AlertmanagerStandin(HttpStandin):
 
     def expire(self, silence_id: str) -> None:
         """A silence ends now."""
-        self.silences[silence_id]["endsAt"] = self.time.isoformat()
+        self.silences[silence_id] |= {"endsAt": self.time.isoformat(), "updatedAt": self.time.isoformat()}
 
     def active(self) -> list[Json]:
         """The silences in effect, the oldest first."""
@@ -130,7 +130,7 @@ class AlertmanagerStandin(HttpStandin):
                     return Reply(404)
                 if self.state_of(found) == "expired":
                     return Reply(500, json.dumps("silence already expired"))
-                found["endsAt"] = self.time.isoformat()
+                self.expire(found["id"])
                 return Reply(200)
         return Reply(404)
 
@@ -177,8 +177,9 @@ class AlertmanagerStandin(HttpStandin):
             same = known["matchers"] == wanted["matchers"] and self.state_of(known) == "active"
             if same and datetime.fromisoformat(known["startsAt"]) == datetime.fromisoformat(wanted["startsAt"]):
                 known |= {k: wanted[k] for k in ("endsAt", "createdBy", "comment")}
+                known["updatedAt"] = self.time.isoformat()
                 return Reply(200, {"silenceID": known["id"]})
-            known["endsAt"] = self.time.isoformat()
+            self.expire(known["id"])
         return Reply(200, {"silenceID": self._put_silence(wanted)})
 
     def _put_silence(self, wanted: Json) -> str:

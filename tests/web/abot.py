@@ -11,13 +11,15 @@ from typing import Any
 
 from alertbot.clock import MovableClock
 from alertbot.commands.desk import Desk, Terms
+from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed, RawEvent
 from alertbot.domain.model import Alert, Incident
 from alertbot.domain.policy import Destination, Policy, Receiver, Severity
 from alertbot.domain.routing import Route
 from alertbot.engine import Engine
-from alertbot.enrich.enricher import Enricher, Setup
+from alertbot.enrich.deploys import suspects_of
+from alertbot.enrich.enricher import Enricher, Parts
 from alertbot.enrich.runbooks import Runbook, Runbooks
 from alertbot.sources import SOURCES
 from alertbot.store.base import StoreUnavailable
@@ -81,6 +83,7 @@ class ABot:
     problems: list[str] = field(default_factory=list)
     silent: list[BrokenDestination] = field(default_factory=list)
     severities: Sequence[Severity] = SEVERITIES
+    policy: Policy = POLICY
     taken: list[RawEvent] = field(default_factory=list)
     woken: int = 0
     breaks: bool = False
@@ -89,9 +92,9 @@ class ABot:
         self.store = FailingStore()
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
+        self.enricher = Enricher(Parts(external_url=self.view.external_url), self.moved, _nobody)
         self.desk = Desk(self, Terms(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
-        self.enricher = Enricher(Setup(external_url=self.view.external_url), self.moved, _nobody)
-        self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
+        self.engine = Engine(self.store, self.policy, self.moved, SOURCES, counts=self.metrics)
 
     async def remote_key(self, remote: str, said: str) -> str:
         return said
@@ -104,7 +107,10 @@ class ABot:
         return found.url if found else None
 
     def runbook_file(self, name: str) -> Runbook | None:
-        return next((r for r in self.enricher.setup.runbooks.all if r.name == name), None)
+        return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
+
+    async def suspects(self, alerts: Sequence[Alert]) -> Sequence[Suspect]:
+        return await suspects_of(self.store.deploys, self.policy.deploys, alerts)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         return await self.enricher.found(incident, alerts)

@@ -167,7 +167,7 @@ def test_the_metrics_have_their_documented_names() -> None:
         for name in (
             "events_received", "alerts_received", "alerts_set_aside", "requests_refused", "decisions",
             "deliveries", "delivery_latency_seconds", "outbox_due", "parked", "events_undecided",
-            "open_incidents", "store_up", "config_last_reload_successful",
+            "open_incidents", "store_up", "alertmanager_up", "config_last_reload_successful",
             "config_last_reload_success_timestamp_seconds", "build_info", "storms", "deliveries_folded",
             "destinations_broken", "ack_overdue", "slack_socket_up",
         )
