@@ -33,6 +33,7 @@ from alertbot.config.secrets import plain, secrets_of
 from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
+from alertbot.domain.levels import PAGING
 from alertbot.domain.matchers import Matcher
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident, IncidentStatus
 from alertbot.domain.policy import Policy, Severity
@@ -44,10 +45,11 @@ from alertbot.enrich.history import Histories
 from alertbot.enrich.prometheus import Prometheus
 from alertbot.enrich.runbooks import Runbook, Runbooks, runbooks_of
 from alertbot.enrich.slo import Budgets
+from alertbot.life import Life
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
-from alertbot.notifiers.pagerduty_rest import PagerDutyRest
+from alertbot.notifiers.pagerduty_rest import PagerDutyRest, RestError
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
 from alertbot.reconcile import Reconciler, is_theirs
@@ -61,7 +63,7 @@ from alertbot.storms import Storms
 from alertbot.telemetry import Metrics, RedactionFilter
 from alertbot.web.app import make_runner
 from alertbot.web.deploys import SENDERS
-from alertbot.web.ports import BrokenDestination, DryDestination, ReloadRefused, View
+from alertbot.web.ports import BrokenDestination, DryDestination, ReloadRefused, RemoteUnknown, View
 
 log = logging.getLogger("alertbot")
 
@@ -115,6 +117,7 @@ class App:
             on_wants=self.outbox.wake,
         )
         self.remote_keys = RemoteKeys(self.store)
+        self.life = Life(self.ailing)
         self.alertmanager: Alertmanager | None = None
         """The one in the config, once started; None where there is none."""
         self.reconciler = Reconciler(
@@ -178,6 +181,8 @@ class App:
             self.metrics.config_last_reload_successful.set(1)
             self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
             self._away = ""
+            stack.push_async_callback(self.life.close)
+            await self._report_life(self.config)
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:
@@ -315,7 +320,22 @@ class App:
 
     async def remote_key(self, remote: str, said: str) -> str:
         """See `alertbot.web.ports.Bot`."""
-        return await self.remote_keys.key_of(remote, said)
+        try:
+            # PagerDuty waits five seconds for our answer.
+            async with asyncio.timeout(4):
+                return await self.remote_keys.key_of(remote, said)
+        except (RestError, TimeoutError) as e:
+            if isinstance(e, RestError) and not e.may_pass:
+                log.warning("which incident of PagerDuty's it is cannot be asked: %s", e, extra={"remote": remote})
+                return ""
+            raise RemoteUnknown(str(e) or "PagerDuty did not answer in time") from None
+
+    def _rest(self, config: Config) -> PagerDutyRest | None:
+        """PagerDuty's REST API. Its threads end with it."""
+        token = plain(config.settings.global_.pagerduty_api_token)
+        rest = PagerDutyRest(token, config.settings.global_.pagerduty_api_url) if token else None
+        self.remote_keys.ask = rest.keys_of if rest is not None else None
+        return rest
 
     def wake(self) -> None:
         """Something was put back into the store: a delivery that is due, or an event that is not decided."""
@@ -323,6 +343,24 @@ class App:
         task = asyncio.create_task(self.engine.look_again())
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
+
+    def ailing(self) -> str:
+        """Why a dead man's switch must not hear that all is well; empty while it is.
+
+        The store is away, nothing is decided, nothing is delivered, or nobody can be called: every destination that
+        pages is broken.
+        """
+        ready, why = self.readiness()
+        if not ready:
+            return why
+        if self.outbox.failing:
+            return self.outbox.failing
+        paging = {i.lane for key, i in self.config.integrations.items() if key[1] in PAGING and i.dry is None}
+        return "no destination that pages anybody answers" if paging and paging <= self.outbox.broken.keys() else ""
+
+    async def _report_life(self, config: Config) -> None:
+        settings = config.settings.global_
+        await self.life.use(plain(settings.heartbeat_url), settings.heartbeat_every, self._session)
 
     def readiness(self) -> tuple[bool, str]:
         """Whether requests make sense now, and why not."""
@@ -367,6 +405,7 @@ class App:
         self._retired = retired
         await self._adopt_if_changed(config.policy)
         await self._expect_heartbeats()
+        await self._report_life(config)
         self.outbox.wake()
         self.reconciler.wake()
         self.metrics.config_last_reload_successful.set(1)
@@ -417,7 +456,9 @@ class App:
         host = urlsplit(self.view.external_url).hostname or ""
         self.limiter.rates = compile_rates(config.settings.global_.limits)
         self.outbox.page = self.view.external_url
-        shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered())
+        shared = Shared(
+            session=self._session, host=host, limiter=self.limiter, buttons=offered(), rest=self._rest(config)
+        )
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
 
     def _alertmanager(self, config: Config) -> Alertmanager | None:

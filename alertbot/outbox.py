@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from alertbot.breaker import Breaker
 from alertbot.clock import Clock
 from alertbot.domain.enrichment import Enrichment
-from alertbot.domain.levels import ENRICHED, ONE_OFF, action_for, shown_after
+from alertbot.domain.levels import ENRICHED, NOTE, ONE_OFF, action_for, shown_after
 from alertbot.domain.model import (
     Action,
     Alert,
@@ -111,6 +111,8 @@ class Outbox:
         self.enricher: Enricher | None = None
         self.page = ""
         """Where all incidents are listed: a storm's link."""
+        self.failing = ""
+        """Why nothing is delivered now; empty while all is well."""
         self._closed: dict[str, datetime] = {}
         self._breakers: dict[str, Breaker] = {}
         self._signal = asyncio.Event()
@@ -163,8 +165,9 @@ class Outbox:
             try:
                 started = await self.claim_due()
                 next_at = await self.store.next_delivery()
-                delay = 0.1
+                self.failing, delay = "", 0.1
             except StoreError as e:
+                self.failing = str(e)
                 log.error("the store is away: nothing is delivered until it is back", extra={"error": str(e)})
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
@@ -341,6 +344,8 @@ class Outbox:
     async def _job(self, delivery: Delivery, action: Action, incident: Incident, told: Told | None) -> Job:
         told_until = delivery.remote.get(TOLD_UNTIL)
         since = datetime.fromisoformat(told_until) if told_until else None
+        if delivery.want.kind.startswith(NOTE):
+            since = delivery.want.at - timedelta(microseconds=1)
         alerts, page, card = await asyncio.gather(
             self.store.members(incident.id, ALERTS_SHOWN),
             self.store.entries(incident=incident.id, since=since, limit=200),

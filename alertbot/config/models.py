@@ -135,6 +135,7 @@ class Global(Section):
     prometheus_url: BaseUrl | None = None
     """Not given: no graphs and no error budgets."""
     heartbeat_url: SecretUrl = None
+    heartbeat_every: PositiveDuration = timedelta(minutes=1)
     limits: Limits = Limits()
 
 

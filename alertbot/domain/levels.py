@@ -25,6 +25,8 @@ NEWS_TOLD: Final = LIVING | {"pagerduty", "email"}
 CALLED_AGAIN: Final = LIVING | {"email", "sms"}
 #: Integrations that get a verdict or a notice. PagerDuty has no place for either, and a text is no place to read one.
 TOLD_OF_WINDOWS: Final = frozenset({"slack", "webhook", "log", "email"})
+#: What the kind of a note's own post begins with.
+NOTE: Final = "note:"
 #: One-off posts that are no incident's.
 ONE_OFF: Final = {"verdict": Action.VERDICT, "notice": Action.NOTICE}
 #: Integrations that disturb a person each time: they hear nothing of a flapping incident.
@@ -44,6 +46,8 @@ def action_for(delivery: Delivery) -> Action | None:
     if want.revision <= shown.revision:
         on_show = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
         return Action.UPDATE if want.found > shown.found and on_show and integration in ENRICHED else None
+    if delivery.want.kind.startswith(NOTE):
+        return Action.UPDATE
     if delivery.want.kind in ONE_OFF:
         return ONE_OFF[delivery.want.kind]
     if want.known:

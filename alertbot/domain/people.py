@@ -78,6 +78,8 @@ def note(work: Work, event: NoteAdded) -> None:
     work.say("person", Reason.NOTE_ADDED, incident=incident.id, by=event.by, details=details)
     if incident.openings:
         work.tell(replace(incident, cause=work.cause), Reason.NOTE_ADDED, via=event.via)
+        if event.via != "pagerduty":
+            work.write_note(work.incidents[incident.id])
 
 
 def assign(work: Work, event: Assigned) -> None:

@@ -254,6 +254,18 @@ class Work:
             replace(want, level=replace(want.level, known=True)) if want.integration == via else want for want in wants
         ]
 
+    def write_note(self, incident: Incident) -> None:
+        """What was written down just now is written wherever notes are kept, as a post of its own."""
+        level = Level(incident.status, incident.openings, incident.revision, incident.revision)
+        noting = {d for receiver in self.receivers(incident) for d in receiver.destinations if d.notes}
+        lanes: set[str] = set()
+        for want in self.wants_for(incident, Reason.NOTE_ADDED, level, kind=f"note:{incident.revision}"):
+            keeps = any((d.integration, d.to, d.lane) == (want.integration, want.to, want.lane) for d in noting)
+            # Two receivers may have the same service behind them.
+            if keeps and want.lane not in lanes:
+                lanes.add(want.lane)
+                self.wants[want.id] = want
+
     def wants_for(self, incident: Incident, reason: Reason, level: Level, kind: str = "incident") -> list[Want]:
         """One want for each destination that is to hear of it. A post of its own is not for receivers that rest."""
         return [
