@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from alertbot.breaker import Breaker
 from alertbot.clock import Clock
@@ -259,7 +260,7 @@ class Outbox:
         if is_storm(want):
             await self._deliver_storm(delivery)
             return
-        told = await told_of(self.store, delivery) if want.kind in ONE_OFF else None
+        told = await told_of(self.store, want.incident) if want.kind in ONE_OFF else None
         incident = window_as_incident(delivery, told) if told else await self.store.incident(want.incident)
         action = action_for(delivery)
         if incident is None or action is None or self._stale(incident, delivery):
@@ -351,7 +352,7 @@ class Outbox:
             self.store.entries(incident=incident.id, since=since, limit=200),
             self._card(delivery.want),
         )
-        more, links = Enrichment(), Links(incident=self.page)
+        more, links = Enrichment(), Links(incident=f"{self.page}windows/{quote(incident.id, safe='')}")
         if told is None:
             known = more if self.enricher is None else self.enricher.known(incident, alerts)
             more = replace(known, suspects=await suspects_of(self.store.deploys, self.policy.deploys, alerts))
@@ -363,7 +364,7 @@ class Outbox:
             action=action,
             incident=incident,
             alerts=alerts,
-            news=[e for e in page.entries if e.at <= delivery.want.at and e.kind != "delivery"],
+            news=[e for e in page.entries if e.at <= delivery.want.at and e.kind != "delivery"] if told is None else (),
             links=links,
             severities=[s.name for s in self.policy.severities],
             now=self.clock.now(),

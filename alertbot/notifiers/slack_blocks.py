@@ -334,11 +334,11 @@ def _link(url: str, label: str) -> str:
 def _links(ways: Sequence[tuple[str, str]]) -> str:
     """The ways on, the incident's page last and always. An address too long for a message is on that page."""
     found = [(name, _link(url, escape(name))) for name, url in ways]
-    page = next((link for name, link in found if name == "Incident" and units(link) <= LINKS), "")
+    page = next((link for name, link in found if name in render.PAGES and units(link) <= LINKS), "")
     kept: list[str] = []
     room = LINKS - units(page)
     for name, link in found:
-        if name != "Incident" and units(link) <= min(room - 3, LINK):
+        if name not in render.PAGES and units(link) <= min(room - 3, LINK):
             kept.append(link)
             room -= units(link) + 3
     return " · ".join(filter(None, [*kept, page]))

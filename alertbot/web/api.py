@@ -18,6 +18,7 @@ from alertbot.domain.model import IncidentStatus
 from alertbot.domain.windows import WindowKind, going_on
 from alertbot.sources import SOURCES, alertmanager
 from alertbot.store.base import Parked
+from alertbot.verdicts import open_windows
 from alertbot.web import shapes
 from alertbot.web.body import read_body
 from alertbot.web.errors import Refused, request_trace_id
@@ -82,12 +83,12 @@ class Api:
         return _json(await self._shape(await self._find(request), ALERTS))
 
     async def timeline(self, request: web.Request) -> web.Response:
-        """Every decision about one incident, the oldest first."""
-        incident = await self._find(request)
+        """Every decision about one incident, or about the window of a deploy or maintenance, the oldest first."""
+        name, store = request.match_info["id"], self._bot.store
+        if await store.window(name) is None:
+            await self._find(request)
         page = await _with_cursor(
-            self._bot.store.entries(
-                incident=incident.id, cursor=request.query.get("cursor"), limit=_limit(request.query, 200)
-            )
+            store.entries(incident=name, cursor=request.query.get("cursor"), limit=_limit(request.query, 200))
         )
         return _json(shapes.Timeline(entries=[shapes.entry_shape(e) for e in page.entries], next=page.next))
 
@@ -182,14 +183,12 @@ class Api:
     async def maintenance(self, request: web.Request) -> web.Response:
         """Maintenance windows that are open, repeating ones too, or were since then."""
         bot, now = self._bot, self._bot.clock()
-        ended = "since" in request.query
-        since = _since(request.query["since"], now) if ended else now
-        windows = [w for w in await bot.store.windows(since) if w.kind is WindowKind.MAINTENANCE]
-        found = {w.id: w for w in windows if ended or not (w.over or w.stopped)}
-        for window in going_on(bot.policy.maintenance, now):
-            if await bot.store.window(window.id) is None:
-                found[window.id] = window
-        shown = [shapes.maintenance_shape(w, bot.policy) for w in found.values()]
+        windows = [w for w in await open_windows(bot.store, bot.policy, now) if not w.stopped]
+        if "since" in request.query:
+            known = {w.id for w in windows}
+            past = await bot.store.windows(_since(request.query["since"], now))
+            windows += [w for w in past if w.id not in known]
+        shown = [shapes.maintenance_shape(w, bot.policy) for w in windows if w.kind is WindowKind.MAINTENANCE]
         return _json(shapes.MaintenanceList(maintenance=sorted(shown, key=lambda w: w.starts_at, reverse=True)))
 
     async def report_maintenance(self, request: web.Request) -> web.Response:

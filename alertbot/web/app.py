@@ -89,7 +89,7 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         Endpoint("GET", incident, it.incident, Access.API, "One incident", shapes.Incident),
         Endpoint(
             "GET", f"{incident}/timeline", it.timeline, Access.API,
-            "Every decision about one incident with its reason, the oldest first",
+            "Every decision about one incident, deploy or maintenance window with its reason, the oldest first",
             shapes.Timeline, query=api.TIMELINE_QUERY,
         ),
         Endpoint(
@@ -146,6 +146,10 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         Endpoint(
             "GET", "/incidents/{id}", pages.incident, Access.PAGE,
             "The page: one incident's story", "text/html",
+        ),
+        Endpoint(
+            "GET", "/windows/{id}", pages.window, Access.PAGE,
+            "The page: a deploy or maintenance window, and what it holds", "text/html",
         ),
         Endpoint("GET", "/runbooks/{name}", pages.runbook, Access.PAGE, "The page: one runbook", "text/html"),
     )  # fmt: skip

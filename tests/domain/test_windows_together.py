@@ -335,7 +335,7 @@ async def test_once_all_windows_are_past_what_was_held_is_told_or_over(steps: li
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(evenings())
 async def test_no_page_is_lost_to_windows_but_of_what_cleared_while_it_was_held(steps: list[Step]) -> None:
-    """Whatever fires in the end is open for PagerDuty with and without the rules; nothing is open that does not fire."""
+    """Whatever fires in the end is open for PagerDuty, with the rules and without, and nothing else is."""
 
     async def paged(**changes: Any) -> set[str]:
         s = await lived(steps, **changes)

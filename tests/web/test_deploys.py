@@ -1,4 +1,4 @@
-"""Who deploys tells us: each sender by its own signature or token, durable before the answer, and the API of windows."""
+"""Who deploys tells us: each sender by its own signature or token, durable before the answer; and the API."""
 
 from __future__ import annotations
 
@@ -382,3 +382,21 @@ async def test_a_window_opens_once_and_ends_once(bot: ABot, api: Described) -> N
 async def test_a_deploy_is_no_maintenance_window(bot: ABot, api: Described) -> None:
     deploy = await api.post("/api/v1/deploys", {"service": "api", "version": "a1", "status": "started"})
     assert (await api.send("DELETE", f"/api/v1/maintenance/{deploy['id']}", json={}))[0] == 404
+
+
+async def test_a_windows_record_is_read_like_an_incidents(bot: ABot, api: Described) -> None:
+    about = {"service": "api", "version": "a1", "status": "started"}
+    deploy = await api.post("/api/v1/deploys", about)
+    await api.post("/api/v1/deploys", {"id": deploy["id"], "status": "failed"})
+    await bot.engine.turn()
+    entries = (await api.get(f"/api/v1/incidents/{deploy['id']}/timeline"))["entries"]
+    assert [e["text"] for e in entries] == [
+        "api says: a deploy of api a1 began",
+        "api says: the deploy of api a1 failed",
+        f"the deploy {deploy['id']} failed",
+    ]
+    window = await api.post("/api/v1/maintenance", {"alertname": "X", "duration": "2h", "by": "ana", "id": "m1"})
+    await api.post("/api/v1/maintenance", {"action": "end", "id": window["id"], "by": "bob"})
+    await bot.engine.turn()
+    entries = (await api.get("/api/v1/incidents/m1/timeline"))["entries"]
+    assert [(e["by"], e["reason"]) for e in entries] == [("ana", "maintenance_started"), ("bob", "maintenance_ended")]
