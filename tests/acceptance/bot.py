@@ -325,7 +325,13 @@ class Bot:
     async def settle(self) -> None:
         """Returns when all is decided and delivered that can be at this time. What a stand-in holds back is left."""
         await self.app.desk.idle()
-        await settle(self.app.store, self.clock, self.app.outbox, lambda: sum(s.faults.held for s in self._standins()))
+
+        def held() -> int:
+            """Attempts that a destination holds; and one search, however many of its questions Prometheus holds."""
+            searches = self.app.enricher.under_way if self.prometheus.faults.held else 0
+            return searches + sum(s.faults.held for s in self._standins() if s is not self.prometheus)
+
+        await settle(self.app.store, self.clock, self.app.outbox, held)
 
     async def advance(self, span: str) -> None:
         """Moves the clock on, and stops at each time at which something becomes due."""
