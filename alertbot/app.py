@@ -33,6 +33,7 @@ from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
 from alertbot.outbox import Address, Outbox
+from alertbot.redis_url import SCHEMES, RedisUrl
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
 from alertbot.store.base import Store, StoreUnavailable
@@ -77,7 +78,13 @@ class App:
         self.port = 0
         self._insecure = insecure
         self._check_exposure(self.config)
-        self.store: Store = open_store(self.config.settings.store.url)
+        settings = self.config.settings.store
+        self.store: Store = open_store(
+            settings.url,
+            allow_eviction=settings.allow_eviction,
+            wait_replicas=settings.wait_replicas,
+            wait_disk=settings.wait_disk,
+        )
         self.limiter = StoredLimiter(self.store, self.time)
         self.storms = Storms(self.store, self.config.policy, self.limiter)
         self.outbox = Outbox(
@@ -183,7 +190,9 @@ class App:
     def banner(self) -> list[str]:
         """What a person should know at the start, a line each."""
         settings = self.config.settings
-        lines = [f"alertbot {alertbot.__version__} serves on {self.view.external_url}, store {settings.store.url}"]
+        lines = [
+            f"alertbot {alertbot.__version__} serves on {self.view.external_url}, store {_shown(settings.store.url)}"
+        ]
         if not settings.web.webhook_tokens or not settings.web.api_tokens:
             open_ = "anybody who can reach it may use it" if self._insecure else "on loopback only"
             lines.append(f"no tokens are set: {open_}")
@@ -319,7 +328,7 @@ class App:
 
     def _tell_secrets(self, config: Config) -> None:
         if self.redaction is not None:
-            self.redaction.set_secrets(secrets_of(config.settings))
+            self.redaction.set_secrets([*secrets_of(config.settings), *_secrets(config.settings.store.url)])
 
     def _links(self, incident: Incident, alerts: Sequence[Alert]) -> Links:
         return links(self.view.external_url, incident, alerts)
@@ -371,6 +380,14 @@ def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Lin
 def _host_port(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def _shown(store_url: str) -> str:
+    return RedisUrl.of(store_url).shown if store_url.startswith(SCHEMES) else store_url
+
+
+def _secrets(store_url: str) -> Sequence[str]:
+    return RedisUrl.of(store_url).secrets if store_url.startswith(SCHEMES) else ()
 
 
 async def _close_all(notifiers: Sequence[Notifier]) -> None:

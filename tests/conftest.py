@@ -24,6 +24,7 @@ SERVERS: Final = {
     "prometheus": "prometheus",
     "promtool": "promtool",
     "chromium": "chromium",
+    "redis-server": "redis-server",
 }
 
 
