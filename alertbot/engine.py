@@ -3,18 +3,19 @@
 One loop takes what is durable and not decided yet, in order, and what the clock has made due; loads what the
 decisions need; lets `domain.decide` decide; and writes all of it, with the mark that the events are done, in one
 transaction. A crash anywhere leaves either all or nothing of a batch, and what was not done is found again at the
-start.
+start, or by another replica. Where another replica changed what a decision was made from, it is made again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from alertbot.clock import Clock
 from alertbot.domain.decide import Needs, decide, needs, needs_more, reindexed
@@ -33,7 +34,7 @@ from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.domain.repeats import Marks, Repeats, marks
 from alertbot.domain.situation import Decision, Situation
-from alertbot.store.base import Changes, Keys, Parked, Store, StoreError, StoreUnavailable
+from alertbot.store.base import Changed, Changes, Keys, Parked, Store, StoreError, StoreUnavailable, TakenOver
 
 log = logging.getLogger("alertbot.engine")
 
@@ -108,6 +109,11 @@ class Engine:
         self._turn = asyncio.Lock()
         self._unreadable: dict[int, Parked] = {}
         self._repeats = Repeats()
+        self._repeats_as_of = 0
+        self._counted: Counter[Reason] = Counter()
+        self._renew_at: datetime | None = None
+        self._unsure = False
+        """An event may be stored that nobody was handed."""
 
     # Accepting.
 
@@ -135,6 +141,8 @@ class Engine:
             (seq,) = await self.store.append([raw])
         except BaseException:
             self._backlog -= size
+            self._unsure = True
+            self._signal.set()
             raise
         self._queue.append(_Job(seq, raw.at, size, parsed, raw, decided))
         self._signal.set()
@@ -159,14 +167,32 @@ class Engine:
             self._task = None
 
     async def recover(self) -> None:
-        """Queues the undecided events of an earlier run, and finds the next time to wake."""
+        """Queues the undecided events of an earlier run or of a dead replica, and finds the next time to wake."""
+        self._unsure = False
+        self._renew_at = (await self.store.renew(self.clock.now())).again_at
+        undecided = await self.store.undecided(1_000_000)
+        if self._appends:  # one of these may be stored, and not in the queue yet
+            await asyncio.wait(self._appends)
         known = {job.seq for job in self._queue}
-        left = [e for e in await self.store.undecided(1_000_000) if e.seq not in known]
+        left = [e for e in undecided if e.seq not in known]
         for stored in left:
             self._requeue(stored)
         if left:
             log.info("events were left undecided: taken up", extra={"events": len(left)})
         self._next_wake = await self.store.next_wake()
+
+    async def _renew(self) -> None:
+        """Among replicas: this one lives, and takes up what another left."""
+        async with self._turn:
+            now = self.clock.now()
+            if self._renew_at is not None and self._renew_at <= now:
+                renewal = await self.store.renew(now)
+                self._renew_at = renewal.again_at
+                self._unsure |= renewal.taken > 0
+                self._next_wake = await self.store.next_wake()
+            if self._unsure:
+                await self.recover()
+                self.on_wants()
 
     async def look_again(self) -> None:
         """Something was put back into the store from outside the loop (a parked event): take it up."""
@@ -193,17 +219,20 @@ class Engine:
         while not self._stopping:
             self._signal.clear()
             try:
+                await self._renew()
                 worked = await self.turn()
                 self.failing, delay = "", 0.1
             except StoreError as e:
                 if not self.failing:
                     log.error("the store is away: nothing is decided until it is back", extra={"error": str(e)})
                 self.failing = str(e)
+                self._unsure = True  # of what was asked last
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
                 continue
             if not worked and not self._signal.is_set():
-                await self.clock.wait(self._signal, self._next_wake)
+                times = [t for t in (self._next_wake, self._renew_at) if t is not None]
+                await self.clock.wait(self._signal, min(times, default=None))
 
     async def turn(self) -> bool:
         """One batch of events, or else one of wakes. False where there was nothing to do.
@@ -250,6 +279,7 @@ class Engine:
                 return
             log.exception("an event could not be decided: parked", extra={"seq": jobs[0].seq})
             heard = {}
+            self._counted.clear()
             changes = Changes(
                 done=[jobs[0].seq],
                 parked=[
@@ -264,20 +294,34 @@ class Engine:
                     )
                 ],
             )
-        await self._commit(changes)
+        try:
+            await self._commit(changes)
+        except Changed:
+            return  # they are still the first in the queue, and decided anew over what stands there now
+        except TakenOver as e:
+            self._done(e.seqs)
+            return
         self._repeats.take(heard)
-        for job in jobs:
-            self._queue.popleft()
-            self._backlog -= job.size
-            if job.decided is not None and not job.decided.done():
-                job.decided.set_result(None)
+        self._done({job.seq for job in jobs})
+
+    def _done(self, seqs: Collection[int]) -> None:
+        """Takes what is decided, here or elsewhere, out of the queue."""
+        first = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+        self._queue.extendleft(job for job in reversed(first) if job.seq not in seqs)
+        for job in first:
+            if job.seq in seqs:
+                self._unreadable.pop(job.seq, None)
+                self._backlog -= job.size
+                if job.decided is not None and not job.decided.done():
+                    job.decided.set_result(None)
 
     async def _decided(self, jobs: Sequence[_Job]) -> tuple[Changes, Marks]:
         """Loads for a batch, decides it in order, then what is due at once because of it."""
         situation = Situation(self.policy)
-        events = self._news([(job, event) for job in jobs for event in job.parsed.events])
-        await self._load(situation, [event for _, event in events])
         work = _Gathered()
+        self._counted.clear()
+        events = self._news([(job, event) for job in jobs for event in job.parsed.events])
+        await self._load(situation, [event for _, event in events], work)
         for job, event in events:
             for part in _slices(event):
                 self._apply(situation, decide(situation, part, job.at, job.raw.trace_id), work)
@@ -286,7 +330,7 @@ class Engine:
         now = max([self.clock.now(), *(job.at for job in jobs)])
         due = [i for i in work.incidents if _is_due(situation, i, now)]
         await self._wake(situation, due, now, work)
-        parked = [self._unreadable.pop(job.seq) for job in jobs if job.seq in self._unreadable]
+        parked = [self._unreadable[job.seq] for job in jobs if job.seq in self._unreadable]
         for job in jobs:
             parked += [
                 Parked(f"a{job.seq}-{n}", job.at, "alert", str(job.seq), part.where, part.error, part.raw)
@@ -299,33 +343,33 @@ class Engine:
         """The events without what only repeats, which is counted."""
         if self.on_decision is not None:
             return events
+        if self._repeats_as_of != self.store.changed_elsewhere:
+            self._repeats, self._repeats_as_of = Repeats(), self.store.changed_elsewhere
         news: list[tuple[_Job, Event]] = []
         left: set[str] = set()
-        repeats = 0
         for job, event in events:
             if isinstance(event, AlertsReported):
                 new = self._repeats.sift(event, job.at, left)
-                repeats += len(event.alerts) - len(new.alerts)
+                self._counted[Reason.DUPLICATE] += len(event.alerts) - len(new.alerts)
                 if not new.alerts and not new.truncated:
                     continue
                 event = new
             news.append((job, event))
-        if self.counts is not None:
-            for _ in range(repeats):
-                self.counts.decided(Reason.DUPLICATE)
         return news
 
     async def _decide_woken(self, due: Sequence[str], now: datetime) -> None:
         situation = Situation(self.policy)
         work = _Gathered()
+        self._counted.clear()
         await self._wake(situation, due, now, work)
-        await self._commit(work.changes(situation, (), ()))
+        with suppress(Changed):  # what is still due then is found again
+            await self._commit(work.changes(situation, (), ()))
 
     async def _wake(self, situation: Situation, due: Iterable[str], now: datetime, work: _Gathered) -> None:
         woken = [Woken(i) for i in due]
         if not woken:
             return
-        await self._load(situation, woken)
+        await self._load(situation, woken, work)
         for n, event in enumerate(woken):
             self._apply(situation, decide(situation, event, now), work)
             if n % 50 == 49:
@@ -336,27 +380,25 @@ class Engine:
         if self.on_decision is not None:
             self.on_decision(decision)
         work.add(decision)
-        if self.counts is not None:
-            for entry in decision.entries:
-                self.counts.decided(entry.reason)
+        self._counted.update(entry.reason for entry in decision.entries)
 
-    async def _load(self, situation: Situation, events: Sequence[Event]) -> None:
+    async def _load(self, situation: Situation, events: Sequence[Event], work: _Gathered) -> None:
         """What the events name, what follows from that, and the incidents that wait for a source."""
         first = Needs()
         for event in events:
             needs(event, first)
-        await self._fetch(situation, first)
+        await self._fetch(situation, first, work)
         more = Needs()
         for event in events:
             needs_more(situation, event, more)
         more.incidents -= situation.incidents.keys()
         more.members -= first.members
-        await self._fetch(situation, more)
+        await self._fetch(situation, more, work)
         last = Needs()
         last.incidents = {i for name in more.waiting for i in situation.waiting(name) if i not in situation.incidents}
-        await self._fetch(situation, last)
+        await self._fetch(situation, last, work)
 
-    async def _fetch(self, situation: Situation, wanted: Needs) -> None:
+    async def _fetch(self, situation: Situation, wanted: Needs, work: _Gathered) -> None:
         keys = Keys(
             identities=frozenset(wanted.identities),
             incident_keys=frozenset(wanted.incident_keys),
@@ -369,6 +411,7 @@ class Engine:
         if keys == Keys():
             return
         loaded = await self.store.load(keys)
+        work.seen += loaded.seen
         situation.add(
             alerts=loaded.alerts,
             incidents=loaded.incidents,
@@ -379,6 +422,10 @@ class Engine:
 
     async def _commit(self, changes: Changes) -> None:
         await self.store.commit(changes)
+        if self.counts is not None:
+            for reason in self._counted.elements():
+                self.counts.decided(reason)
+        self._counted.clear()
         if changes.parked:
             one = changes.parked[0]
             log.warning(
@@ -409,16 +456,22 @@ class Engine:
             after = ("", "")
             changed = 0
             while page := await self.store.firing(after, 1000):
-                after = (page[-1].incident, page[-1].identity)
-                alerts = [(a, reindexed(policy, a)) for a in page]
+                places = {(a.incident, a.identity) for a in page}
+                loaded = await self.store.load(Keys(members=frozenset(a.incident for a in page)))
+                alerts = [(a, reindexed(policy, a)) for a in loaded.alerts if (a.incident, a.identity) in places]
                 different = [new for old, new in alerts if new != old]
-                changed += len(different)
-                held = {a.incident for a in page if a.hold is not None and a.incident}
-                loaded = await self.store.load(Keys(incidents=frozenset(held)))
-                incidents = [replace(i, flush_at=now) for i in loaded.incidents] if wake else []
+                held = {a.incident for a, _ in alerts if a.hold is not None}
+                incidents = [replace(i, flush_at=now) for i in loaded.incidents if wake and i.id in held]
                 entries = [Entry(now, "config", Reason.POLICY_CHANGED, i.id) for i in incidents]
                 if different or incidents:
-                    await self._commit(Changes(alerts=different, incidents=incidents, entries=entries))
+                    try:
+                        await self._commit(
+                            Changes(alerts=different, incidents=incidents, entries=entries, seen=loaded.seen)
+                        )
+                    except Changed:
+                        continue
+                changed += len(different)
+                after = (page[-1].incident, page[-1].identity)
             self._signal.set()
             return changed
 
@@ -431,6 +484,8 @@ class _Gathered:
         self.incidents: dict[str, None] = {}
         self.wants: dict[str, Want] = {}
         self.entries: list[Entry] = []
+        self.seen: list[Any] = []
+        """What was loaded for it, in the store's own words."""
 
     def add(self, decision: Decision) -> None:
         for alert in decision.alerts:
@@ -449,6 +504,7 @@ class _Gathered:
             wants=list(self.wants.values()),
             entries=self.entries,
             parked=parked,
+            seen=self.seen,
         )
 
 

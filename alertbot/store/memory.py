@@ -29,6 +29,7 @@ from alertbot.store.base import (
     Outcome,
     Page,
     Parked,
+    Renewal,
     Source,
     Stats,
 )
@@ -108,6 +109,14 @@ class MemoryStore:
 
     async def undecided(self, limit: int) -> Sequence[StoredEvent]:
         return [self._events[seq] for seq, _ in zip(self._undecided, range(limit), strict=False)]
+
+    async def renew(self, now: datetime) -> Renewal:
+        return Renewal()
+
+    @property
+    def changed_elsewhere(self) -> int:
+        """Nobody else writes here."""
+        return 0
 
     async def events(self, since: datetime, after: int, limit: int) -> Sequence[StoredEvent]:
         found = (e for e in self._events.values() if e.seq > after and e.event.at >= since)

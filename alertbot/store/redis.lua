@@ -1,18 +1,18 @@
 -- All that is done in Redis, as one script. KEYS[1] is the prefix: its hash tag keeps every key of a bot in one slot,
 -- so a script sees and changes all of it at once. What is asked comes as plain strings, for bodies are binary:
 --
---   ARGV = request id, schema version, "d" for digests or "",
+--   ARGV = request id, schema version, who asks, "d" for digests or "",
 --          number of checks, each: number of words, digest, name, arguments...
 --          number of steps,  each: number of words, name, arguments...
 --
 -- A check is a question asked again: if its answer has another digest than before, nothing is done and the answer is
--- {0, number of the check, its answer}. Else the steps are taken, and the answer is {1, {answers}} or, with digests,
--- {1, {digest, answer, digest, answer, ...}}. A request id is remembered for a while: the same request again (its
+-- {0, number of the check, its answer}. Else the steps are taken, and the answer is {1, {answers}, changes} or, with
+-- digests, {1, {digest, answer, digest, answer, ...}, changes}, where changes counts those that others marked. A request id is remembered for a while: the same request again (its
 -- answer was lost on the way) does nothing, and gets the first step's answer. {2, version}: of another schema.
 --
 -- A step is a function below or else a command of Redis whose first argument is a key without the prefix.
 
-local P = KEYS[1]
+local P, ME = KEYS[1], ARGV[3]
 local step = {}
 
 --- How long a request is remembered, in seconds: longer than anybody tries again.
@@ -128,27 +128,27 @@ end
 
 -- Events.
 
---- owner, then of each event: microseconds, record → the first one's seq.
+--- Of each event: microseconds, record → the first one's seq.
 function step.append(a)
-  local count = (#a - 1) / 2
+  local count = #a / 2
   local first = call('HINCRBY', 'counters', 'events', count) - count + 1
   for i = 0, count - 1 do
     local seq = number(first + i)
-    call('HSET', 'bodies', seq, a[2 * i + 3])
-    call('ZADD', 'events', seq, seq .. ':' .. a[2 * i + 2])
+    call('HSET', 'bodies', seq, a[2 * i + 2])
+    call('ZADD', 'events', seq, seq .. ':' .. a[2 * i + 1])
     call('ZADD', 'undecided', seq, seq)
-    call('HSET', 'owners', seq, a[1])
+    call('HSET', 'owners', seq, ME)
   end
   return number(first)
 end
 
---- owner, past a seq, how many → undecided seqs of this owner.
+--- past a seq, how many → our undecided seqs.
 function step.mine(a)
-  local found, from, limit = {}, '(' .. a[2], tonumber(a[3])
+  local found, from, limit = {}, '(' .. a[1], tonumber(a[2])
   repeat
     local page = call('ZRANGEBYSCORE', 'undecided', from, '+inf', 'LIMIT', 0, PAGE)
     for _, seq in ipairs(page) do
-      if call('HGET', 'owners', seq) == a[1] then found[#found + 1] = seq end
+      if call('HGET', 'owners', seq) == ME then found[#found + 1] = seq end
       if #found == limit then return found end
       from = '(' .. seq
     end
@@ -168,11 +168,11 @@ function step.bodies(a)
   return found
 end
 
---- owner, seqs... → those that are not undecided any more, or somebody else's.
+--- seqs... → those that are not undecided any more, or somebody else's.
 function step.lost(a)
   local found = {}
-  for i = 2, #a do
-    if call('HGET', 'owners', a[i]) ~= a[1] then found[#found + 1] = a[i] end
+  for _, seq in ipairs(a) do
+    if call('HGET', 'owners', seq) ~= ME then found[#found + 1] = seq end
   end
   return found
 end
@@ -187,20 +187,34 @@ end
 
 -- Replicas.
 
---- owner, now, until → how many events were taken from the dead. It lives until then.
+--- now, until → how many events were taken from the dead. We live until then.
 function step.renew(a)
-  call('ZADD', 'replicas', a[3], a[1])
-  call('ZREMRANGEBYSCORE', 'replicas', '-inf', '(' .. a[2])
+  call('ZADD', 'replicas', a[2], ME)
+  for _, dead in ipairs(call('ZRANGEBYSCORE', 'replicas', '-inf', '(' .. a[1])) do
+    call('ZREM', 'replicas', dead)
+    call('HDEL', 'changes', dead)
+  end
   local lives, taken = {}, 0
   for _, owner in ipairs(call('ZRANGE', 'replicas', 0, -1)) do lives[owner] = true end
   for _, seq in ipairs(call('ZRANGE', 'undecided', 0, -1)) do
-    local owner = call('HGET', 'owners', seq)
-    if owner ~= a[1] and not lives[owner] then
-      call('HSET', 'owners', seq, a[1])
+    if not lives[call('HGET', 'owners', seq)] then
+      call('HSET', 'owners', seq, ME)
       taken = taken + 1
     end
   end
   return taken
+end
+
+--- We end in good order: others need not wait until our time is over.
+function step.leave()
+  call('ZREM', 'replicas', ME)
+  call('HDEL', 'changes', ME)
+end
+
+--- The others are to know that an alert has changed.
+function step.mark()
+  call('HINCRBY', 'changes', '', 1)
+  call('HINCRBY', 'changes', ME, 1)
 end
 
 local function claim_of(incident)
@@ -208,15 +222,15 @@ local function claim_of(incident)
   if claim then return claim:match('^(%S+) (%S+)$') end
 end
 
---- owner, now, until, how many → ids of incidents that are due, and this owner's until then.
+--- now, until, how many → ids of incidents that are due, and ours until then.
 function step.due(a)
-  local found, limit, offset = {}, tonumber(a[4]), 0
+  local found, now, limit, offset = {}, tonumber(a[1]), tonumber(a[3]), 0
   repeat
-    local page = call('ZRANGEBYSCORE', 'wake', '-inf', a[2], 'LIMIT', offset, PAGE)
+    local page = call('ZRANGEBYSCORE', 'wake', '-inf', a[1], 'LIMIT', offset, PAGE)
     for _, id in ipairs(page) do
       local owner, till = claim_of(id)
-      if #found < limit and (not owner or owner == a[1] or tonumber(till) <= tonumber(a[2])) then
-        call('HSET', 'woken', id, a[1] .. ' ' .. a[3])
+      if #found < limit and (not owner or owner == ME or tonumber(till) <= now) then
+        call('HSET', 'woken', id, ME .. ' ' .. a[2])
         found[#found + 1] = id
       end
     end
@@ -225,8 +239,8 @@ function step.due(a)
   return found
 end
 
---- owner → when the next incident is due that is not somebody else's, or is not any more.
-function step.next_wake(a)
+--- When the next incident is due that is not somebody else's, or is not any more.
+function step.next_wake()
   local best, offset = nil, 0
   while true do
     local page = call('ZRANGE', 'wake', offset, offset + PAGE - 1, 'WITHSCORES')
@@ -234,7 +248,7 @@ function step.next_wake(a)
       local at = tonumber(page[i + 1])
       if best and at >= best then return number(best) end
       local owner, till = claim_of(page[i])
-      if owner and owner ~= a[1] then at = math.max(at, tonumber(till)) end
+      if owner and owner ~= ME then at = math.max(at, tonumber(till)) end
       best = best and math.min(best, at) or at
     end
     if #page < 2 * PAGE then return best and number(best) or false end
@@ -298,7 +312,7 @@ local function digest(answer)
   return redis.sha1hex(table.concat(parts))
 end
 
-local position = 4
+local position = 5
 local function take()
   local count = tonumber(ARGV[position])
   local words = {}
@@ -314,12 +328,17 @@ local function ask(words)
   return answer or false
 end
 
+local function changes()
+  local counts = redis.call('HMGET', P .. 'changes', '', ME)
+  return tonumber(counts[1] or 0) - tonumber(counts[2] or 0)
+end
+
 local request, version = ARGV[1], ARGV[2]
 local here = call('GET', 'schema')
 if here ~= version then return {2, here or ''} end
 if request ~= '' then
   local before = call('GET', 'request:' .. request)
-  if before then return {1, {before}} end
+  if before then return {1, {before}, changes()} end
 end
 local checks = tonumber(ARGV[position])
 position = position + 1
@@ -335,10 +354,10 @@ position = position + 1
 local answers = {}
 for _ = 1, steps do
   local answer = ask(take())
-  if ARGV[3] == 'd' then answers[#answers + 1] = digest(answer) end
+  if ARGV[4] == 'd' then answers[#answers + 1] = digest(answer) end
   answers[#answers + 1] = answer
 end
 if request ~= '' and type(answers[1]) ~= 'table' and answers[1] then
   call('SET', 'request:' .. request, tostring(answers[1]), 'EX', REMEMBERED)
 end
-return {1, answers}
+return {1, answers, changes()}

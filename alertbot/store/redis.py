@@ -8,9 +8,10 @@ what it was worked out from still stands there. Where it does not, it is worked 
 # the protocol says what each method does
 from __future__ import annotations
 
+import hashlib
 import logging
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -26,6 +27,7 @@ from alertbot.redis_url import RedisUrl
 from alertbot.store import codec
 from alertbot.store.base import (
     SOURCES_LOADED,
+    Changed,
     Changes,
     EntryPage,
     Filing,
@@ -34,13 +36,15 @@ from alertbot.store.base import (
     Outcome,
     Page,
     Parked,
+    Renewal,
     Source,
     Stats,
     StoreError,
     StoreUnavailable,
     StoreUnusable,
+    TakenOver,
 )
-from alertbot.store.redis_client import Changed, Client, Step, WrongVersion
+from alertbot.store.redis_client import Client, NotAsBefore, Step, WrongVersion
 from alertbot.store.redis_rows import (
     alert_places,
     drop_parked,
@@ -71,12 +75,17 @@ T = TypeVar("T")
 
 #: The layout in `redis_rows`. Replicas of one version share a store; an unknown one is refused.
 SCHEMA: Final = "1"
+#: How long a replica counts as alive after it said so; how long nobody else gets an incident that it is waking.
+LIVES: Final = timedelta(seconds=15)
 #: Things read, or forgotten, in one go: Redis serves nobody else meanwhile.
 AT_ONCE: Final = 500
 #: Bytes of bodies read in one go.
 BODIES: Final = 8 * 1024 * 1024
 #: Incidents forgotten in one go, with all that hangs on them.
 INCIDENTS: Final = 20
+
+#: The digest of an empty list (`redis.lua`).
+NOTHING: Final = hashlib.sha1(b"*0", usedforsecurity=False).hexdigest().encode()
 
 _TOLD: Final = (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
 _parked: Final = msgspec.json.Decoder(Parked)
@@ -117,7 +126,6 @@ class RedisStore:
         self._client = Client(RedisUrl.of(url), wait_replicas=wait_replicas, wait_disk=wait_disk)
         self._readonly = readonly
         self._allow_eviction = allow_eviction
-        self._me = secrets.token_hex(8)
 
     # Opening and closing.
 
@@ -187,6 +195,8 @@ class RedisStore:
         return StoreUnusable(f"{shown} is of schema {version}, and this alertbot knows {SCHEMA} only")
 
     async def close(self) -> None:
+        with suppress(StoreError):  # then the others find out by themselves
+            await self._ask(("leave",))
         await self._client.close()
 
     # Asking and writing.
@@ -195,7 +205,7 @@ class RedisStore:
         return await self._known(lambda: self._client.ask(SCHEMA, steps, digests=digests))
 
     async def _take(self, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]) -> list[Any]:
-        """Raises `Changed`."""
+        """Raises `NotAsBefore`."""
         return await self._known(lambda: self._client.write(SCHEMA, checks, steps))
 
     async def _known(self, ask: Callable[[], Any]) -> list[Any]:
@@ -218,7 +228,10 @@ class RedisStore:
         return found
 
     async def _put(self, write: _Write, checks: Sequence[tuple[bytes, Step]] = ()) -> bool:
-        """One transaction; False, and nothing written, where a move says so. Raises `Changed` for one of `checks`."""
+        """One transaction; False, and nothing written, where a move says so.
+
+        Raises `NotAsBefore` for one of `checks`.
+        """
         alerts = {place_of(a): a for a in write.alerts}
         incidents = {codec.key(i.id): i for i in write.incidents}
         rows = list(dict.fromkeys(codec.key(name) for name in (*write.moves, *(w.id for w in write.wants))))
@@ -236,8 +249,11 @@ class RedisStore:
             answers = await self._ask(*questions, ("HINCRBY", "counters", "numbers", numbers), digests=True)
             number = iter(range(answers[9] - numbers + 1, answers[9] + 1))
             steps: list[Step] = [*write.more]
-            for alert, old in zip(alerts.values(), answers[1], strict=True):
-                steps += _put_alert(None if old is None else codec.alert.decode(old), alert)
+            before = [None if old is None else codec.alert.decode(old) for old in answers[1]]
+            for alert, known in zip(alerts.values(), before, strict=True):
+                steps += _put_alert(known, alert)
+            if any(k and _differs(k, alert) for k, alert in zip(before, alerts.values(), strict=True)):
+                steps.append(("mark",))
             for incident, old in zip(incidents.values(), answers[3], strict=True):
                 steps += _put_incident(old, incident, number)
             moved_rows = _move_rows(write, dict(zip(rows, answers[5], strict=True)), number)
@@ -251,7 +267,7 @@ class RedisStore:
             same = [(answers[2 * n], question) for n, question in enumerate(questions) if len(question) > 2]
             try:
                 await self._take((*checks, *same), steps)
-            except Changed as error:
+            except NotAsBefore as error:
                 if error.check <= len(checks):
                     raise
                 continue
@@ -263,18 +279,27 @@ class RedisStore:
         if not events:
             return []
         words = [word for e in events for word in (str(codec.us(e.at)), event_record(e))]
-        (first,) = await self._take((), [("append", self._me, *words)])
+        (first,) = await self._take((), [("append", *words)])
         return range(int(first), int(first) + len(events))
 
     async def undecided(self, limit: int) -> Sequence[StoredEvent]:
         found: list[StoredEvent] = []
         while len(found) < limit:
             after = found[-1].seq if found else 0
-            (seqs,) = await self._ask(("mine", self._me, after, min(AT_ONCE, limit - len(found))))
+            (seqs,) = await self._ask(("mine", after, min(AT_ONCE, limit - len(found))))
             if not seqs:
                 break
             found += await self._bodies([int(seq) for seq in seqs])
         return found
+
+    async def renew(self, now: datetime) -> Renewal:
+        (taken,) = await self._ask(("renew", codec.us(now), codec.us(now + LIVES)))
+        return Renewal(now + LIVES / 3, taken)
+
+    @property
+    def changed_elsewhere(self) -> int:
+        """As the latest answer said."""
+        return self._client.changed_elsewhere
 
     async def _bodies(self, seqs: Sequence[int]) -> list[StoredEvent]:
         """Events by their seqs, without those that are gone."""
@@ -307,7 +332,8 @@ class RedisStore:
     async def load(self, keys: Keys) -> Loaded:
         labelled = [] if keys.labels is None else await self._labelled(keys.labels)
         asked = replace(keys, incidents=keys.incidents | frozenset(labelled), labels=None)
-        (answer,) = await self._ask(load_step(asked, SOURCES_LOADED))
+        question = load_step(asked, SOURCES_LOADED)
+        digest, answer = await self._ask(question, digests=True)
         relations: dict[str, list[Source]] = {}
         for relation, one in sorted(
             map(source, _texts(answer[2])), key=lambda s: (s[0], s[1].starts_at, s[1].identity)
@@ -322,6 +348,7 @@ class RedisStore:
             relations=relations,
             waiting=waiting,
             labelled=labelled,
+            seen=((digest, question),),
         )
 
     async def _labelled(self, labels: Mapping[str, str]) -> list[str]:
@@ -348,14 +375,20 @@ class RedisStore:
             parked=changes.parked,
             more=[("done", *changes.done)] if changes.done else (),
         )
-        await self._put(write)
+        ours: list[tuple[bytes, Step]] = [(NOTHING, ("lost", *changes.done))] if changes.done else []
+        try:
+            await self._put(write, (*ours, *changes.seen))
+        except NotAsBefore as error:
+            if ours and error.check == 1:
+                raise TakenOver([int(seq) for seq in error.answer]) from None
+            raise Changed("what was loaded has changed since") from None
 
     async def due(self, now: datetime, limit: int) -> Sequence[str]:
-        (found,) = await self._ask(("ZRANGEBYSCORE", "wake", "-inf", codec.us(now), "LIMIT", 0, limit))
+        (found,) = await self._ask(("due", codec.us(now), codec.us(now + LIVES), limit))
         return _texts(found)
 
     async def next_wake(self) -> datetime | None:
-        (found,) = await self._ask(("next_wake", self._me))
+        (found,) = await self._ask(("next_wake",))
         return None if found is None else codec.at(int(found))
 
     async def firing(self, after: tuple[str, str], limit: int) -> Sequence[Alert]:
@@ -383,7 +416,7 @@ class RedisStore:
                 return []
             try:
                 await self._take([(digest, question)], steps)
-            except Changed:
+            except NotAsBefore:
                 continue
             return [row.delivery for row in taken]
 
@@ -436,7 +469,7 @@ class RedisStore:
                     [check],
                     [put("budgets", codec.key(b.key), codec.text(budget_rules.spend(s, b, now))) for b, s in both],
                 )
-            except Changed:
+            except NotAsBefore:
                 continue
             return None
 
@@ -451,7 +484,7 @@ class RedisStore:
                 await self._take(
                     [check], [put("budgets", codec.key(key), codec.text(budget_rules.closed(spent, until)))]
                 )
-            except Changed:
+            except NotAsBefore:
                 continue
             return
 
@@ -585,11 +618,11 @@ class RedisStore:
                 write.more = [
                     *write.more,
                     ("ZADD", "undecided", item.ref, item.ref),
-                    ("HSET", "owners", item.ref, self._me),
+                    ("HSET", "owners", item.ref, self._client.me),
                 ]
             try:
                 return await self._put(write, [check])
-            except Changed:
+            except NotAsBefore:
                 continue
 
     async def drop_parked(self, parked_id: str) -> bool:
@@ -599,7 +632,7 @@ class RedisStore:
                 return False
             try:
                 await self._take([check], [*drop_parked([item])])
-            except Changed:
+            except NotAsBefore:
                 continue
             return True
 
@@ -647,7 +680,7 @@ class RedisStore:
             digest, docs = await self._ask(question, digests=True)
             try:
                 await self._take([(digest, question)], [*steps(docs)])
-            except Changed:
+            except NotAsBefore:
                 continue
 
     async def _trim_parked(self, limit: int) -> None:
@@ -674,7 +707,7 @@ class RedisStore:
             steps = [step for m in gone for step in (("ZREM", "events", m), ("HDEL", "bodies", m.partition(":")[0]))]
             try:
                 await self._take([(digest, question)], steps)
-            except Changed:
+            except NotAsBefore:
                 continue
             forgotten += len(gone)
 
@@ -692,7 +725,7 @@ class RedisStore:
         """Whether it could be done: else it is left for the next time."""
         try:
             await self._take(checks, [*steps])
-        except Changed:
+        except NotAsBefore:
             return False
         return True
 
@@ -790,6 +823,11 @@ def _past(head: str) -> bytes:
 
 def _if_there(move: Callable[[Row], Row]) -> Move:
     return lambda row: None if row is None else move(row)
+
+
+def _differs(old: Alert, new: Alert) -> bool:
+    """More than that it was seen again."""
+    return (old.status, old.current, old.labels) != (new.status, new.current, new.labels)
 
 
 def _put_alert(old: Alert | None, new: Alert) -> Iterator[Step]:

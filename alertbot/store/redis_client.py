@@ -50,7 +50,7 @@ _PASSES: Final = (
 )  # fmt: skip
 
 
-class Changed(StoreError):
+class NotAsBefore(StoreError):
     """Another writer was there first: of this request nothing was done. `check` says which question, `answer` what
     the answer is now.
     """
@@ -62,9 +62,11 @@ class Changed(StoreError):
 
 
 class Client:
-    """Connections to the Redis that an address names. `waits` is how many copies each write waits for.
+    """Connections to the Redis that an address names; `me` names this replica.
 
-    Every method raises `StoreUnavailable` when it can't be done now, `StoreUnusable` where a person has to look.
+    `wait_replicas` and `wait_disk` say where each write has to be before it counts. `changed_elsewhere` is what the
+    last answer said of the others' changes. Every method raises `StoreUnavailable` when it can't be done now,
+    `StoreUnusable` where a person has to look.
     """
 
     def __init__(self, address: RedisUrl, *, wait_replicas: int = 0, wait_disk: bool = False) -> None:
@@ -72,6 +74,8 @@ class Client:
         self.prefix = f"{{{address.prefix}}}:"
         self.wait_replicas = wait_replicas
         self.wait_disk = wait_disk
+        self.me = secrets.token_hex(8)
+        self.changed_elsewhere = 0
         self._script = importlib.resources.files("alertbot.store").joinpath("redis.lua").read_text()
         self._sha = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -122,14 +126,14 @@ class Client:
 
     async def ask(self, version: str, steps: Sequence[Step], *, digests: bool = False) -> list[Any]:
         """Answers of questions, from one moment. Asked once more where no answer came."""
-        return await self._run(_request("", version, digests, (), steps))
+        return await self._run(self._request("", version, digests, (), steps))
 
     async def write(self, version: str, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]) -> list[Any]:
         """Takes steps, all or none, and once: also where it has to be sent again because no answer came.
 
-        Raises `Changed` where a question of `checks` has another answer than the one with this digest.
+        Raises `NotAsBefore` where a question of `checks` has another answer than the one with this digest.
         """
-        return await self._run(_request(secrets.token_hex(12), version, False, checks, steps), written=True)
+        return await self._run(self._request(secrets.token_hex(12), version, False, checks, steps), written=True)
 
     async def command(self, *words: Word) -> Any:
         """A command about the server, from the one that has our keys."""
@@ -137,6 +141,18 @@ class Client:
             node = self._redis.get_node_from_key(self.prefix)
             return await self._call(lambda r: r.execute_command(*words, target_nodes=node))
         return await self._call(lambda r: r.execute_command(*words))
+
+    def _request(
+        self, name: str, version: str, digests: bool, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]
+    ) -> list[Word]:
+        """As `redis.lua` reads it."""
+        words: list[Word] = [name, version, self.me, "d" if digests else "", len(checks)]
+        for digest, step in checks:
+            words += (len(step) + 1, digest, *step)
+        words.append(len(steps))
+        for step in steps:
+            words += (len(step), *step)
+        return words
 
     async def _run(self, words: Sequence[Word], *, written: bool = False) -> list[Any]:
         waits = written and (self.wait_replicas or self.wait_disk)
@@ -152,10 +168,11 @@ class Client:
 
         status, *answer = await self._call(run)
         if status == 0:
-            raise Changed(answer[0], answer[1])
+            raise NotAsBefore(answer[0], answer[1])
         if status == 2:
             raise WrongVersion(answer[0].decode())
-        found: list[Any] = answer[0]
+        found: list[Any]
+        found, self.changed_elsewhere = answer
         return found
 
     async def _evaluate(self, redis: Any, words: Sequence[Word]) -> Any:
@@ -220,16 +237,3 @@ class WrongVersion(StoreError):
     def __init__(self, version: str) -> None:
         super().__init__(f"schema {version or 'none'}")
         self.version = version
-
-
-def _request(
-    name: str, version: str, digests: bool, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]
-) -> list[Word]:
-    """As `redis.lua` reads it."""
-    words: list[Word] = [name, version, "d" if digests else "", len(checks)]
-    for digest, step in checks:
-        words += (len(step) + 1, digest, *step)
-    words.append(len(steps))
-    for step in steps:
-        words += (len(step), *step)
-    return words

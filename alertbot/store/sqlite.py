@@ -32,6 +32,7 @@ from alertbot.store.base import (
     Outcome,
     Page,
     Parked,
+    Renewal,
     Stats,
     StoreUnavailable,
 )
@@ -154,6 +155,14 @@ class SqliteStore:
 
     async def undecided(self, limit: int) -> Sequence[StoredEvent]:
         return await self._read(lambda c: bodies(c, UNDECIDED, (), 0, limit))
+
+    async def renew(self, now: datetime) -> Renewal:
+        return Renewal()
+
+    @property
+    def changed_elsewhere(self) -> int:
+        """Nobody else writes here."""
+        return 0
 
     async def events(self, since: datetime, after: int, limit: int) -> Sequence[StoredEvent]:
         start = codec.us(since)
