@@ -204,9 +204,11 @@ class RedisStore:
     async def _ask(self, *steps: Step, digests: bool = False) -> list[Any]:
         return await self._known(lambda: self._client.ask(SCHEMA, steps, digests=digests))
 
-    async def _take(self, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]) -> list[Any]:
+    async def _take(
+        self, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step], *, once: bool = True
+    ) -> list[Any]:
         """Raises `NotAsBefore`."""
-        return await self._known(lambda: self._client.write(SCHEMA, checks, steps))
+        return await self._known(lambda: self._client.write(SCHEMA, checks, steps, once=once))
 
     async def _known(self, ask: Callable[[], Any]) -> list[Any]:
         try:
@@ -679,7 +681,7 @@ class RedisStore:
             question: Step = ("docs", hash_, *names[start : start + AT_ONCE])
             digest, docs = await self._ask(question, digests=True)
             try:
-                await self._take([(digest, question)], [*steps(docs)])
+                await self._take([(digest, question)], [*steps(docs)], once=False)
             except NotAsBefore:
                 continue
 
@@ -706,7 +708,7 @@ class RedisStore:
             gone = [m for m, s, owner in zip(old, seqs, owners, strict=True) if owner is None and s not in parked]
             steps = [step for m in gone for step in (("ZREM", "events", m), ("HDEL", "bodies", m.partition(":")[0]))]
             try:
-                await self._take([(digest, question)], steps)
+                await self._take([(digest, question)], steps, once=False)
             except NotAsBefore:
                 continue
             forgotten += len(gone)
@@ -724,7 +726,7 @@ class RedisStore:
     async def _try(self, checks: Sequence[tuple[bytes, Step]], steps: Iterable[Step]) -> bool:
         """Whether it could be done: else it is left for the next time."""
         try:
-            await self._take(checks, [*steps])
+            await self._take(checks, [*steps], once=False)
         except NotAsBefore:
             return False
         return True
@@ -781,7 +783,7 @@ class RedisStore:
         for start in range(0, len(seqs), AT_ONCE):
             page = [int(seq) for seq in seqs[start : start + AT_ONCE]]
             (docs,) = await self._ask(("docs", "entries", *page))
-            await self._take((), [*_drop_entries(page, docs)])
+            await self._take((), [*_drop_entries(page, docs)], once=False)
 
     # Small facts.
 

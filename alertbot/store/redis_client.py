@@ -22,11 +22,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    ClusterDownError,
+    MasterDownError,
     NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisClusterException,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 
 from alertbot.redis_url import RedisUrl
@@ -43,11 +48,10 @@ TIMEOUT: Final = 3.0
 AT_ONCE: Final = 32
 #: Seconds in which nobody asks a Redis that is away; at random between them, so that replicas don't come back at once.
 LEFT_ALONE: Final = (0.2, 1.0)
-#: What Redis says when it cannot write now: full, no disk, a replica, without its replicas, loading, failing over.
-_PASSES: Final = (
-    "OOM", "MISCONF", "READONLY", "NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MOVED",
-    "ASK", "UNKILLABLE",
-)  # fmt: skip
+#: What Redis says when it cannot do it now: full, without its disk or its replicas, loading, failing over. The client
+#: has classes for some of the words, and takes the word off the text.
+_PASSES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "MOVED", "ASK", "UNKILLABLE")
+_PASSES_TOO: Final = (ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 
 
 class NotAsBefore(StoreError):
@@ -128,19 +132,28 @@ class Client:
         """Answers of questions, from one moment. Asked once more where no answer came."""
         return await self._run(self._request("", version, digests, (), steps))
 
-    async def write(self, version: str, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]) -> list[Any]:
+    async def write(
+        self, version: str, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step], *, once: bool = True
+    ) -> list[Any]:
         """Takes steps, all or none, and once: also where it has to be sent again because no answer came.
 
+        Not `once` is for steps that only remove: a full Redis takes them too, for it has to remember nothing.
         Raises `NotAsBefore` where a question of `checks` has another answer than the one with this digest.
         """
-        return await self._run(self._request(secrets.token_hex(12), version, False, checks, steps), written=True)
+        return await self._run(
+            self._request(secrets.token_hex(12) if once else "", version, False, checks, steps), written=True
+        )
 
     async def command(self, *words: Word) -> Any:
         """A command about the server, from the one that has our keys."""
-        if isinstance(self._redis, RedisCluster):
-            node = self._redis.get_node_from_key(self.prefix)
-            return await self._call(lambda r: r.execute_command(*words, target_nodes=node))
-        return await self._call(lambda r: r.execute_command(*words))
+
+        async def run(redis: Any) -> Any:
+            if not isinstance(redis, RedisCluster):
+                return await redis.execute_command(*words)
+            await redis.initialize()
+            return await redis.execute_command(*words, target_nodes=redis.get_node_from_key(self.prefix))
+
+        return await self._call(run)
 
     def _request(
         self, name: str, version: str, digests: bool, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]
@@ -207,11 +220,12 @@ class Client:
             for last in (bool(self._away), True):
                 try:
                     found = await run(self._redis)
-                except (RedisError, OSError, TimeoutError) as error:
+                except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
                     translated = self._translate(error)
-                    if isinstance(translated, StoreUnavailable) and not last:
+                    away = isinstance(translated, StoreUnavailable) and not isinstance(error, ResponseError)
+                    if away and not last:
                         continue
-                    if isinstance(translated, StoreUnavailable):
+                    if away:
                         self._away = str(translated)
                         self._asked_again_at = now() + random.uniform(*LEFT_ALONE)  # noqa: S311  # a spread, no secret
                     raise translated from error
@@ -224,7 +238,8 @@ class Client:
         shown, said = self.address.shown, str(error)
         if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
             return StoreUnusable(f"{shown} refuses us ({said}): check the user and the password in store.url")
-        if isinstance(error, ResponseError) and not said.startswith(_PASSES) and not isinstance(error, OSError):
+        passes = isinstance(error, _PASSES_TOO) or said.startswith(_PASSES)
+        if isinstance(error, ResponseError) and not passes:
             return StoreError(f"{shown}: {said}")
         if isinstance(error, RedisClusterException) and "CLUSTERDOWN" not in said and "cluster mode" in said.lower():
             return StoreUnusable(f"{shown} is no cluster: use redis://")
