@@ -36,7 +36,7 @@ from alertbot.outbox import Address, Outbox
 from alertbot.redis_url import SCHEMES, RedisUrl
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
-from alertbot.store.base import Store, StoreUnavailable
+from alertbot.store.base import Store, StoreError, StoreUnavailable
 from alertbot.storms import Storms
 from alertbot.telemetry import Metrics, RedactionFilter
 from alertbot.web.app import make_runner
@@ -116,7 +116,7 @@ class App:
             stack.callback(listening.close)
             await self.store.open()
             stack.push_async_callback(self.store.close)
-            self._session = aiohttp.ClientSession(trust_env=False)
+            self._session = aiohttp.ClientSession(trust_env=False, middlewares=(self._only_what_is_ours,))
             stack.push_async_callback(self._session.close)
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
@@ -332,6 +332,18 @@ class App:
 
     def _links(self, incident: Incident, alerts: Sequence[Alert]) -> Links:
         return links(self.view.external_url, incident, alerts)
+
+    async def _only_what_is_ours(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Each request to a provider that is made for a delivery: not once another replica has that."""
+        try:
+            ours = await self.outbox.still_ours()
+        except StoreError as e:
+            raise aiohttp.ClientConnectionError(f"not sent, for whose it is cannot be asked: {e}") from None
+        if not ours:
+            raise aiohttp.ClientConnectionError("not sent: another replica has taken it over")
+        return await send(request)
 
     async def _kept_failing(self, incident: str, receiver: str) -> None:
         """The outbox gave up on a receiver for an incident: that is an event like any other."""

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -60,6 +61,9 @@ AT_A_PROBE: Final = 200
 ALERTS_SHOWN: Final = 200
 #: Where a delivery remembers up to when its destination knows the record.
 TOLD_UNTIL: Final = "told_until"
+
+#: What the task that runs is working on.
+_AT_WORK: Final = ContextVar[Delivery | None]("delivery", default=None)
 
 #: A destination: (receiver, integration, to).
 Address = tuple[str, str, str]
@@ -186,7 +190,18 @@ class Outbox:
             while under_way := [t for tasks in self._working.values() for t in tasks]:
                 await asyncio.wait(under_way)
 
+    async def still_ours(self) -> bool:
+        """Whether what this task is working on is still in its hands. To be asked before each request to a provider: a
+        replica that was paused must not send what another has taken over.
+        """
+        delivery = _AT_WORK.get()
+        if delivery is None or not self.store.shared:
+            return True
+        found = await self.store.delivery(delivery.id)
+        return found is not None and found.lease == delivery.lease
+
     async def _work(self, delivery: Delivery) -> None:
+        _AT_WORK.set(delivery)
         try:
             await self.deliver(delivery)
         except StoreError as e:
@@ -320,7 +335,8 @@ class Outbox:
         result: Result
         try:
             async with asyncio.timeout(ATTEMPT.total_seconds()):
-                result = await notifier.deliver(job)
+                ours = await self.still_ours()
+                result = await notifier.deliver(job) if ours else Retry("another replica has taken it over")
         except TimeoutError:
             result = Retry(f"no answer within {ATTEMPT.total_seconds():.0f} s", uncertain=True)
         except Exception as e:  # a notifier's defect is that destination's failure, and is retried and seen as one

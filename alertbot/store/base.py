@@ -142,7 +142,8 @@ class Changes:
 class Renewal:
     """A replica lives on. It has to say so again at `again_at` (None: nobody else would ask).
 
-    `taken` is how many undecided events it now has from replicas that died.
+    `taken` is how many undecided events it now has from replicas that died, and how many deliveries of theirs are due
+    again.
     """
 
     again_at: datetime | None = None
@@ -241,7 +242,14 @@ class Store(Protocol):
         """This replica's events that are not done yet, in order of seq. After a crash: what is to be decided first."""
 
     async def renew(self, now: datetime) -> Renewal:
-        """This replica lives; what belongs to one that died is its own from now on. To be called before `undecided`."""
+        """This replica lives. The events of one that died are its own from now on, and the leases of that one are over.
+
+        To be called before `undecided`.
+        """
+
+    @property
+    def shared(self) -> bool:
+        """Whether other replicas may work on it."""
 
     @property
     def changed_elsewhere(self) -> int:

@@ -114,6 +114,11 @@ class MemoryStore:
         return Renewal()
 
     @property
+    def shared(self) -> bool:
+        """One process has it for itself."""
+        return False
+
+    @property
     def changed_elsewhere(self) -> int:
         """Nobody else writes here."""
         return 0

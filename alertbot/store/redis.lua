@@ -187,7 +187,7 @@ end
 
 -- Replicas.
 
---- now, until → how many events were taken from the dead. We live until then.
+--- now, until → how many events were taken from the dead, and the deliveries that they had. We live until then.
 function step.renew(a)
   call('ZADD', 'replicas', a[2], ME)
   for _, dead in ipairs(call('ZRANGEBYSCORE', 'replicas', '-inf', '(' .. a[1])) do
@@ -202,7 +202,11 @@ function step.renew(a)
       taken = taken + 1
     end
   end
-  return taken
+  local left, leases = {taken}, call('HGETALL', 'leases')
+  for i = 1, #leases, 2 do
+    if not lives[leases[i + 1]] then left[#left + 1] = leases[i] end
+  end
+  return left
 end
 
 --- We end in good order: others need not wait until our time is over.

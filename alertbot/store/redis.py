@@ -68,7 +68,7 @@ from alertbot.store.redis_rows import (
     stored_event,
 )
 from alertbot.store.redis_settings import SETTINGS, durability, eviction
-from alertbot.store.rows import Row, claimed, filed, recorded, retried, waits, wanted
+from alertbot.store.rows import Row, claimed, filed, orphaned, recorded, retried, waits, wanted
 
 log = logging.getLogger("alertbot.store")
 T = TypeVar("T")
@@ -295,8 +295,17 @@ class RedisStore:
         return found
 
     async def renew(self, now: datetime) -> Renewal:
-        (taken,) = await self._ask(("renew", codec.us(now), codec.us(now + LIVES)))
-        return Renewal(now + LIVES / 3, taken)
+        ((taken, *left),) = await self._ask(("renew", codec.us(now), codec.us(now + LIVES)))
+        names = _texts(left)
+        if names:
+            moves: dict[str, Move] = {name: _if_there(orphaned) for name in names}
+            await self._put(_Write(moves=moves, more=[("HDEL", "leases", *names)]))
+        return Renewal(now + LIVES / 3, taken + len(names))
+
+    @property
+    def shared(self) -> bool:
+        """With whoever else has the URL."""
+        return True
 
     @property
     def changed_elsewhere(self) -> int:
@@ -414,6 +423,7 @@ class RedisStore:
             for seq, old in map(_numbered_row, docs):
                 taken.append(claimed(old, lease, now + lease_for))
                 steps += _put_row(seq, old, taken[-1])
+                steps.append(("HSET", "leases", codec.key(old.delivery.id), self._client.me))
             if not taken:
                 return []
             try:
@@ -856,6 +866,8 @@ def _put_incident(old: bytes | None, new: Incident, numbers: Iterator[int]) -> I
 def _put_row(seq: int, old: Row | None, new: Row | None) -> Iterator[Step]:
     """Writes or, with None, forgets a delivery."""
     yield from moved(() if old is None else row_places(seq, old), () if new is None else row_places(seq, new))
+    if old is not None and (new is None or not new.delivery.lease):
+        yield "HDEL", "leases", codec.key(old.delivery.id)
     if new is not None:
         yield put("rows", codec.key(new.delivery.id), numbered(seq, codec.text(new)))
     elif old is not None:
@@ -868,7 +880,7 @@ def _move_rows(write: _Write, docs: Mapping[str, bytes | None], numbers: Iterato
     after = {name: None if found is None else found[1] for name, found in before.items()}
     for name, move in write.moves.items():
         row = move(after[codec.key(name)])
-        if row is None and len(write.moves) == 1 and not write.wants:
+        if row is None and len(write.moves) == 1 and not write.wants and not write.more:
             return None
         after[codec.key(name)] = row or after[codec.key(name)]
     for want in write.wants:

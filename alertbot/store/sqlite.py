@@ -160,6 +160,11 @@ class SqliteStore:
         return Renewal()
 
     @property
+    def shared(self) -> bool:
+        """One process has it for itself."""
+        return False
+
+    @property
     def changed_elsewhere(self) -> int:
         """Nobody else writes here."""
         return 0

@@ -67,13 +67,11 @@ class RedisServer:
 
     def kill(self) -> None:
         """As if its machine had lost power, but for what the kernel already has."""
-        self.signal(signal.SIGKILL)
         self.stop()
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
+            self.process.kill()
             self.process.wait(PATIENCE)
             self.process = None
 
@@ -128,13 +126,17 @@ class Watched:
     def start(self) -> Self:
         self.master.start()
         self.replica.start()
+        until = time.monotonic() + PATIENCE
+        with self.master.client() as client:
+            while client.info("replication").get("slave0", {}).get("state") != "online":
+                assert time.monotonic() < until, "the replica does not follow"
+                time.sleep(0.05)
         for sentinel in self.sentinels:
             sentinel.start(
                 f"sentinel monitor {self.NAME} 127.0.0.1 {self.master.port} 2\n"
                 f"sentinel down-after-milliseconds {self.NAME} 1000\n"
                 f"sentinel failover-timeout {self.NAME} 5000\n"
             )
-        until = time.monotonic() + PATIENCE
         for sentinel in self.sentinels:
             with sentinel.client() as client:
                 while not self._knows(client):

@@ -16,7 +16,7 @@ from alertbot.store.base import Changed, Changes, Keys, Store, StoreUnavailable,
 from alertbot.store.redis import LIVES, RedisStore
 from tests.standins.faults import FlakyProxy
 from tests.standins.redis_servers import RedisServer
-from tests.store.builders import T0, alert, at, entry, held, incident, raw, want
+from tests.store.builders import T0, alert, at, entry, held, incident, raw, sent, want
 
 LANE = "slack:#ops"
 Pair = tuple[Store, Store]
@@ -72,6 +72,19 @@ async def test_a_replica_that_was_only_paused_cannot_commit_what_was_taken_over(
             await a.commit(Changes(done=seqs, entries=[entry(by="a")]))
         assert refused.value.seqs == set(seqs), "decided by another, or another's to decide"
     assert [e.by for e in (await b.entries(incident="i1")).entries] == ["b"]
+
+
+async def test_what_a_dead_replica_was_delivering_is_due_again_and_its_outcome_uncertain(pair: Pair) -> None:
+    a, b = pair
+    await a.commit(Changes(wants=[want("i1"), want("i2")]))
+    (late,) = await a.claim(LANE, at(1), "wa", timedelta(minutes=2), 1)
+    (mine,) = await b.claim(LANE, at(1), "wb", timedelta(minutes=2), 1)
+    assert (await b.renew(T0 + LIVES)).taken == 0
+    assert (await b.renew(T0 + LIVES + timedelta(seconds=1))).taken == 1
+    (again,) = await b.claim(LANE, T0 + LIVES + timedelta(seconds=1), "wb2", timedelta(minutes=2), 5)
+    assert (again.id, again.uncertain) == (late.id, True)
+    assert not await a.record(sent(late, T0 + 2 * LIVES))
+    assert await b.record(sent(mine, T0 + 2 * LIVES)), "its own goes on"
 
 
 async def test_a_replica_that_stops_in_good_order_leaves_its_events_at_once(pair: Pair) -> None:
