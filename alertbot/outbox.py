@@ -34,7 +34,7 @@ from alertbot.domain.model import (
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent
-from alertbot.store.base import Outcome, Parked, Store, StoreError
+from alertbot.store.base import Outcome, Parked, Store, StoreError, StoreUnavailable
 from alertbot.storms import Look, Storms, incident_of, is_storm
 
 log = logging.getLogger("alertbot.outbox")
@@ -383,7 +383,17 @@ class Outbox:
         return {lane: breaker for lane, breaker in self._breakers.items() if breaker.opened is not None}
 
     async def _record(self, outcome: Outcome) -> None:
-        if not await self.store.record(outcome):
+        """While the store is away it is kept for a while: what is known is not to become uncertain."""
+        recorded, delay, until = None, 0.1, self.clock.now() + LEASE
+        while recorded is None:
+            try:
+                recorded = await self.store.record(outcome)
+            except StoreUnavailable:
+                if self._stopping or self.clock.now() >= until:
+                    raise
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+        if not recorded:
             log.warning("an outcome came after its lease had been taken over", extra={"delivery": outcome.id})
 
     def _nothing(self, delivery: Delivery) -> Outcome:
