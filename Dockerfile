@@ -29,6 +29,9 @@ RUN useradd --system --uid 10001 --user-group --home-dir /data --no-create-home 
     && install -d -o alertbot -g alertbot -m 0750 /data
 COPY --from=build /opt/alertbot /opt/alertbot
 COPY alertbot.example.yml /etc/alertbot/alertbot.yml
+# `runbooks.path: runbooks/` is relative to the configuration: mount your own over /runbooks.
+COPY runbooks /runbooks
+RUN ln -s /runbooks /etc/alertbot/runbooks
 USER alertbot
 # `store.url: sqlite:///alertbot.db` is relative to the working directory.
 WORKDIR /data

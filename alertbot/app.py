@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -20,26 +21,47 @@ import aiohttp
 from aiohttp import web
 
 import alertbot
+from alertbot.alertmanager import Alertmanager
 from alertbot.clock import Clock, SystemClock
+from alertbot.commands import commands
+from alertbot.commands.desk import Desk, Terms, offered
+from alertbot.commands.socket import Socket
 from alertbot.config.compile import compile_rates
 from alertbot.config.integrations import is_loopback
 from alertbot.config.load import Config, ConfigErrors, load
-from alertbot.config.secrets import secrets_of
+from alertbot.config.secrets import plain, secrets_of
+from alertbot.domain.deploys import Suspect
+from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
-from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident
+from alertbot.domain.matchers import Matcher
+from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident, IncidentStatus
 from alertbot.domain.policy import Policy, Severity
 from alertbot.engine import Engine
+from alertbot.enrich.deploys import suspects_of
+from alertbot.enrich.enricher import Asker, Enricher, Parts
+from alertbot.enrich.graph import Graphs
+from alertbot.enrich.history import Histories
+from alertbot.enrich.prometheus import Prometheus
+from alertbot.enrich.runbooks import Runbook, Runbooks, runbooks_of
+from alertbot.enrich.slo import Budgets
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
+from alertbot.notifiers.pagerduty_rest import PagerDutyRest
+from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
+from alertbot.reconcile import Reconciler, is_theirs
+from alertbot.reconcile import Settings as LookSettings
 from alertbot.redis_url import SCHEMES, RedisUrl
+from alertbot.release import Release
+from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
 from alertbot.store.base import Store, StoreError, StoreUnavailable
 from alertbot.storms import Storms
 from alertbot.telemetry import Metrics, RedactionFilter
 from alertbot.web.app import make_runner
+from alertbot.web.deploys import SENDERS
 from alertbot.web.ports import BrokenDestination, DryDestination, ReloadRefused, View
 
 log = logging.getLogger("alertbot")
@@ -90,6 +112,7 @@ class App:
         self.outbox = Outbox(
             self.store, self.config.policy, {}, self.time, self._links, self._kept_failing, self.metrics, self.storms
         )
+        self.enricher = self.outbox.enricher = Enricher(Parts(), self.time, self.outbox.found)
         self.engine = Engine(
             self.store,
             self.config.policy,
@@ -98,6 +121,20 @@ class App:
             counts=self.metrics,
             on_wants=self.outbox.wake,
         )
+        self.remote_keys = RemoteKeys(self.store)
+        self.alertmanager: Alertmanager | None = None
+        """The one in the config, once started; None where there is none."""
+        self.reconciler = Reconciler(
+            self.store, self.time, lambda: self.alertmanager, self._look_settings, self._found, self._looked
+        )
+        self.release = Release(
+            self.store,
+            self.time,
+            lambda: self.alertmanager,
+            lambda alert: alert.vouched or is_theirs(alert, self._look_settings()),
+            self._found,
+        )
+        self.engine.on_asking = self.release.wake
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[Notifier] = []
         self._looking: set[asyncio.Task[None]] = set()
@@ -105,6 +142,8 @@ class App:
         self._stop = asyncio.Event()
         self._away = "not started yet"
         self.view = self._view(self.config)
+        self.desk = Desk(self, self._terms(self.config, Runbooks()))
+        self.socket = Socket(self.desk, self.metrics)
 
     # Starting and stopping.
 
@@ -118,13 +157,27 @@ class App:
             stack.push_async_callback(self.store.close)
             self._session = aiohttp.ClientSession(trust_env=False, middlewares=(self._only_what_is_ours,))
             stack.push_async_callback(self._session.close)
+            self.alertmanager = self._alertmanager(self.config)
             await self._adopt_if_changed(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
+            self.enricher.parts = await self._enrichment(self.config)
+            stack.push_async_callback(self.enricher.close)
             await self.outbox.start()
             stack.push_async_callback(self.outbox.stop)
+            # Before anything is decided: what is due by now was missed by us, not by the sender.
+            await self._expect_heartbeats(started=True)
             await self.engine.start()
             stack.push_async_callback(self.engine.stop)
+            stack.push_async_callback(self.release.close)
+            await self.reconciler.start()
+            stack.push_async_callback(self.reconciler.stop)
+            self.desk.session = self._session
+            self.desk.take(self._terms(self.config, self.enricher.parts.runbooks))
+            stack.push_async_callback(self.desk.close)
+            stack.push_async_callback(self.socket.close)
+            settings = self.config.settings.global_
+            self.socket.use(plain(settings.slack_app_token), settings.slack_api_url)
             await self._listen(stack, listening)
             trimming = asyncio.create_task(self._trim(), name="trim")
             stack.push_async_callback(_cancel, trimming)
@@ -207,6 +260,11 @@ class App:
     # What the web asks.
 
     @property
+    def policy(self) -> Policy:
+        """What decisions are made by."""
+        return self.config.policy
+
+    @property
     def severities(self) -> Sequence[Severity]:
         """The configured levels, the most urgent first."""
         return self.config.policy.severities
@@ -214,6 +272,24 @@ class App:
     def clock(self) -> datetime:
         """Now, in UTC."""
         return self.time.now()
+
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        """The address of the runbook of an incident with these alerts."""
+        found = self.enricher.runbook(alerts)
+        return None if found is None else found.url
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        """A runbook by its name in the folder."""
+        return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        """All that is known of an incident; takes as long as the parts of a search may."""
+        found = await self.enricher.found(incident, alerts)
+        return replace(found, suspects=await self.suspects(alerts))
+
+    async def suspects(self, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
+        """The recent deploys that these alerts may come from, the likeliest first."""
+        return await suspects_of(self.store.deploys, self.config.policy.deploys, alerts)
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
@@ -223,16 +299,32 @@ class App:
             if b.opened is not None
         ]
 
-    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+    async def accept(
+        self,
+        source: str,
+        body: bytes,
+        parsed: Parsed,
+        trace_id: str,
+        wait: bool = False,
+        decided: asyncio.Future[None] | None = None,
+    ) -> int:
         """See `alertbot.web.ports.Bot`."""
+        raw = RawEvent(self.time.now(), source, body, trace_id)
+        if source in ("silence", "unsilence"):
+            decided = decided or asyncio.get_running_loop().create_future()
+            decided.add_done_callback(lambda _: self.reconciler.wake())
         try:
-            seq = await self.engine.accept(RawEvent(self.time.now(), source, body, trace_id), parsed, wait=wait)
+            seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         except StoreUnavailable as e:
             self._away = str(e)
             raise
         self._away = ""
         self.metrics.events_received.labels(source).inc()
         return seq
+
+    async def remote_key(self, remote: str, said: str) -> str:
+        """See `alertbot.web.ports.Bot`."""
+        return await self.remote_keys.key_of(remote, said)
 
     def wake(self) -> None:
         """Something was put back into the store: a delivery that is due, or an event that is not decided."""
@@ -268,17 +360,24 @@ class App:
             )
             if changed
         ]
+        enrichment = await self._enrichment(config)
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
+        self.alertmanager = self._alertmanager(config)
+        self.enricher.parts = enrichment
         retired = list(self.outbox.notifiers.values())
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
+        self.desk.take(self._terms(config, enrichment.runbooks))
+        self.socket.use(plain(new.global_.slack_app_token), new.global_.slack_api_url)
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
         self._retired = retired
         await self._adopt_if_changed(config.policy)
+        await self._expect_heartbeats()
         self.outbox.wake()
+        self.reconciler.wake()
         self.metrics.config_last_reload_successful.set(1)
         self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
         log.info("the config was reloaded", extra={"notes": notes})
@@ -307,7 +406,14 @@ class App:
             external_url=settings.external_url or own,
             webhook_tokens=tuple(t.get_secret_value() for t in settings.webhook_tokens),
             api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
+            webhook_secrets={
+                sender: secret.get_secret_value()
+                for sender in SENDERS
+                if (secret := getattr(settings, f"{sender}_webhook_secret")) is not None
+            },
             max_body=settings.max_body,
+            slack_signing_secret=plain(config.settings.global_.slack_signing_secret),
+            pagerduty_webhook_secret=plain(config.settings.global_.pagerduty_webhook_secret),
             receivers=tuple(config.policy.receivers),
             dry=tuple(
                 DryDestination(receiver, kind, to, i.dry)
@@ -320,8 +426,71 @@ class App:
         host = urlsplit(self.view.external_url).hostname or ""
         self.limiter.rates = compile_rates(config.settings.global_.limits)
         self.outbox.page = self.view.external_url
-        shared = Shared(session=self._session, host=host, limiter=self.limiter)
+        shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered())
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
+
+    def _alertmanager(self, config: Config) -> Alertmanager | None:
+        settings = config.settings.global_
+        if self._session is None or not settings.alertmanager_url:
+            return None
+        headers = {}
+        if settings.alertmanager_bearer_token is not None:
+            headers["Authorization"] = f"Bearer {settings.alertmanager_bearer_token.get_secret_value()}"
+        elif settings.alertmanager_username is not None and settings.alertmanager_password is not None:
+            password = settings.alertmanager_password.get_secret_value()
+            headers["Authorization"] = aiohttp.encode_basic_auth(settings.alertmanager_username, password)
+        return Alertmanager(self._session, settings.alertmanager_url, self.time, headers)
+
+    def _look_settings(self) -> LookSettings:
+        settings = self.config.settings.global_
+        receiver = settings.alertmanager_receiver
+        return LookSettings(
+            every=settings.reconcile_every,
+            external_urls=frozenset((*settings.alertmanager_url, *settings.alertmanager_external_url)),
+            receiver=None if receiver is None else Matcher("receiver", "=~", receiver),
+            page=self.view.external_url,
+        )
+
+    async def _found(self, source: str, body: bytes) -> None:
+        await self.accept(source, body, SOURCES[source](body, self.time.now()), "", wait=True)
+
+    def _looked(self, answered: bool) -> None:
+        self.metrics.alertmanager_up.set(answered)
+
+    async def _enrichment(self, config: Config) -> Parts:
+        """What is shown with an incident. The runbooks are read here, off the loop."""
+        runbooks = await asyncio.to_thread(runbooks_of, config)
+        for problem in runbooks.problems:
+            log.warning("a runbook: %s", problem)
+        askers: dict[str, Asker] = {"history": Histories(self._past)}
+        url = config.settings.global_.prometheus_url
+        if url is not None and self._session is not None:
+            prometheus = Prometheus(url, self._session)
+            askers["graph"] = Graphs(prometheus)
+            if config.settings.slos:
+                askers["error budget"] = Budgets(prometheus, config.settings.slos)
+        return Parts(runbooks, config.settings.links, askers, self._view(config).external_url)
+
+    async def _past(self, key: str, since: datetime) -> Past:
+        try:
+            return await self.store.past(key, since)
+        except StoreUnavailable as e:
+            log.warning("no history: the store is away", extra={"error": str(e)})
+            return Past()
+
+    def _terms(self, config: Config, runbooks: Runbooks) -> Terms:
+        settings = config.settings
+        token, may_act = plain(settings.global_.slack_bot_token), settings.slack.may_act
+        pagerduty = plain(settings.global_.pagerduty_api_token)
+        return Terms(
+            external_url=self.view.external_url,
+            severities=tuple(s.name for s in config.policy.severities),
+            commands=commands(),
+            runbooks=runbooks,
+            may_act=None if may_act is None else frozenset(may_act),
+            api=SlackApi(token, session=self._session, base_url=settings.global_.slack_api_url) if token else None,
+            rota=PagerDutyRest(pagerduty, settings.global_.pagerduty_api_url) if pagerduty else None,
+        )
 
     async def _close_notifiers(self) -> None:
         await _close_all([*self.outbox.notifiers.values(), *self._retired])
@@ -349,10 +518,24 @@ class App:
         """The outbox gave up on a receiver for an incident: that is an event like any other."""
         found = await self.store.incident(incident)
         fallback = self.config.policy.receivers[receiver].fallback
-        if found is None or fallback is None or fallback in found.also:
+        if found is None or fallback is None or (fallback in found.also and fallback not in found.resting):
             return
         body = json.dumps({"incident": incident, "receiver": receiver}).encode()
         await self.accept("kept_failing", body, SOURCES["kept_failing"](body, self.time.now()), "")
+
+    async def _expect_heartbeats(self, *, started: bool = False) -> None:
+        """What is to be heard of regularly is waited for, and where it is already, after a start, a whole period."""
+        watches: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await self.store.incidents(statuses=[IncidentStatus.PENDING.value], cursor=cursor, limit=500)
+            watches += [incident.id for incident in page.incidents if incident.watch]
+            cursor = page.next
+            if cursor is None:
+                break
+        if watches or self.config.policy.heartbeats:
+            body = json.dumps({"watches": watches, "started": started}).encode()
+            await self.accept("heartbeats", body, SOURCES["heartbeats"](body, self.time.now()), "")
 
     async def _trim(self) -> None:
         """Every hour: forget what is older than `retention`."""
@@ -383,7 +566,6 @@ def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Lin
     return Links(
         incident=f"{external_url}incidents/{incident.id}",
         graph=next((a.generator_url for a in alerts if a.generator_url), ""),
-        runbook=said("runbook_url", "runbook"),
         dashboard=said("dashboard_url", "dashboard"),
         silence=silence if alertmanager and matchers else "",
     )

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from alertbot.backlog import Backlog
 from alertbot.clock import Clock
-from alertbot.domain.decide import Needs, decide, needs, needs_more, reindexed
+from alertbot.domain.decide import Needs, decide, needs, needs_last, needs_more, reindexed
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.events import (
     Acknowledged,
     AlertsReported,
@@ -27,6 +29,7 @@ from alertbot.domain.events import (
     RawEvent,
     StoredEvent,
     Unreadable,
+    WindowDue,
     Woken,
 )
 from alertbot.domain.model import Entry, Want
@@ -34,7 +37,9 @@ from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.domain.repeats import Marks, Repeats, marks
 from alertbot.domain.situation import Decision, Situation
-from alertbot.store.base import Changed, Changes, Keys, Parked, Store, StoreError, StoreUnavailable, TakenOver
+from alertbot.domain.urgency import is_passable, is_urgent
+from alertbot.domain.windows import Window
+from alertbot.store.base import Changed, Changes, Due, Keys, Parked, Store, StoreError, StoreUnavailable, TakenOver
 
 log = logging.getLogger("alertbot.engine")
 
@@ -49,7 +54,7 @@ WAKES: Final = 500
 #: Bytes of accepted bodies that may wait to be decided. Above, the door answers 503.
 BACKLOG: Final = 128 * 1024 * 1024
 #: What is not written down one by one: repeats are counted, and show as `seen_at`.
-NOT_RECORDED: Final = frozenset({Reason.DUPLICATE})
+NOT_RECORDED: Final = frozenset({Reason.DUPLICATE, Reason.REMOTE_ECHO, Reason.HEARTBEAT})
 
 Parse = Callable[[bytes, datetime], Parsed]
 
@@ -58,6 +63,7 @@ class Counts(Protocol):
     """Where decisions are counted."""
 
     def decided(self, reason: Reason) -> None: ...
+    def unacknowledged(self, severity: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -71,7 +77,8 @@ class _Job:
 
 
 class Engine:
-    """See the module's text. `on_wants` is called after each commit that asks something of the outbox.
+    """See the module's text. `on_wants` is called after each commit that asks something of the outbox, `on_asking`
+    after one in which a window waits for Alertmanager's word before it releases what it held.
 
     `on_decision` sees every decision in order, before it is committed (the replay listens there). With nobody there,
     repeats are only counted.
@@ -86,6 +93,7 @@ class Engine:
         *,
         counts: Counts | None = None,
         on_wants: Callable[[], None] = lambda: None,
+        on_asking: Callable[[], None] = lambda: None,
         on_decision: Callable[[Decision], None] | None = None,
         backlog: int = BACKLOG,
     ) -> None:
@@ -95,10 +103,11 @@ class Engine:
         self.parsers = parsers
         self.counts = counts
         self.on_wants = on_wants
+        self.on_asking = on_asking
         self.on_decision = on_decision
         self.failing = ""
         """Why nothing is decided now; empty while all is well."""
-        self._queue: deque[_Job] = deque()
+        self._queue: Backlog[_Job] = Backlog()
         self._backlog = 0
         self._most = backlog
         self._signal = asyncio.Event()
@@ -111,26 +120,32 @@ class Engine:
         self._repeats = Repeats()
         self._repeats_as_of = 0
         self._counted: Counter[Reason] = Counter()
+        self._overdue: list[str] = []
         self._renew_at: datetime | None = None
         self._unsure = False
         """An event may be stored that nobody was handed."""
 
     # Accepting.
 
-    async def accept(self, raw: RawEvent, parsed: Parsed, *, wait: bool = False) -> int:
+    async def accept(
+        self, raw: RawEvent, parsed: Parsed, *, wait: bool = False, decided: asyncio.Future[None] | None = None
+    ) -> int:
         """Makes an event durable and hands it on. Returns its seq; with `wait`, once it is decided.
+
+        `decided` is done once it is decided, for who goes on without waiting.
 
         Raises `StoreUnavailable`: nothing was accepted, and the sender is to try again.
         """
         if self._backlog > self._most:
             raise StoreUnavailable(f"{self._backlog} bytes wait to be decided")
-        decided: asyncio.Future[None] | None = asyncio.get_running_loop().create_future() if wait else None
+        if wait and decided is None:
+            decided = asyncio.get_running_loop().create_future()
         # Its own task: a caller that goes away must not leave a durable event that nobody was handed.
         append = asyncio.create_task(self._append(raw, parsed, decided))
         self._appends.add(append)
         append.add_done_callback(self._appends.discard)
         seq = await asyncio.shield(append)
-        if decided is not None:
+        if wait and decided is not None:
             await decided
         return seq
 
@@ -144,9 +159,13 @@ class Engine:
             self._unsure = True
             self._signal.set()
             raise
-        self._queue.append(_Job(seq, raw.at, size, parsed, raw, decided))
+        self._enqueue(_Job(seq, raw.at, size, parsed, raw, decided))
         self._signal.set()
         return seq
+
+    def _enqueue(self, job: _Job) -> None:
+        events = job.parsed.events
+        self._queue.add(job, passable=is_passable(events), urgent=lambda: is_urgent(self.policy, events))
 
     # Running.
 
@@ -209,10 +228,10 @@ class Engine:
             log.error("an accepted event cannot be read", extra={"seq": stored.seq, "error": str(e)})
             parsed = Parsed(())
             parked = Parked(f"e{stored.seq}", raw.at, "event", str(stored.seq), "", str(e), raw.body)
-            self._queue.append(_Job(stored.seq, raw.at, 0, parsed, raw))
+            self._enqueue(_Job(stored.seq, raw.at, 0, parsed, raw))
             self._unreadable[stored.seq] = parked
             return
-        self._queue.append(_Job(stored.seq, raw.at, 0, parsed, raw))
+        self._enqueue(_Job(stored.seq, raw.at, 0, parsed, raw))
 
     async def _run(self) -> None:
         delay = 0.1
@@ -248,10 +267,10 @@ class Engine:
             if self._next_wake is None or self._next_wake > now:
                 return False
             due = await self.store.due(now, WAKES)
-            if due:
-                await self._decide_woken(due, now)
+            if due.some:
+                await self._decide_due(due, now)
             self._next_wake = await self.store.next_wake()
-            return bool(due)
+            return due.some
 
     def _next_jobs(self) -> list[_Job]:
         jobs: list[_Job] = []
@@ -279,7 +298,7 @@ class Engine:
                 return
             log.exception("an event could not be decided: parked", extra={"seq": jobs[0].seq})
             heard = {}
-            self._counted.clear()
+            self._forget_counted()
             changes = Changes(
                 done=[jobs[0].seq],
                 parked=[
@@ -299,29 +318,27 @@ class Engine:
         except Changed:
             return  # they are still the first in the queue, and decided anew over what stands there now
         except TakenOver as e:
-            self._done(e.seqs)
+            self._done([job for job in jobs if job.seq in e.seqs])
             return
         self._repeats.take(heard)
-        self._done({job.seq for job in jobs})
+        self._done(jobs)
 
-    def _done(self, seqs: Collection[int]) -> None:
+    def _done(self, jobs: Iterable[_Job]) -> None:
         """Takes what is decided, here or elsewhere, out of the queue."""
-        first = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
-        self._queue.extendleft(job for job in reversed(first) if job.seq not in seqs)
-        for job in first:
-            if job.seq in seqs:
-                self._unreadable.pop(job.seq, None)
-                self._backlog -= job.size
-                if job.decided is not None and not job.decided.done():
-                    job.decided.set_result(None)
+        for job in jobs:
+            self._queue.done(job)
+            self._unreadable.pop(job.seq, None)
+            self._backlog -= job.size
+            if job.decided is not None and not job.decided.done():
+                job.decided.set_result(None)
 
     async def _decided(self, jobs: Sequence[_Job]) -> tuple[Changes, Marks]:
         """Loads for a batch, decides it in order, then what is due at once because of it."""
         situation = Situation(self.policy)
         work = _Gathered()
-        self._counted.clear()
+        self._forget_counted()
         events = self._news([(job, event) for job in jobs for event in job.parsed.events])
-        await self._load(situation, [event for _, event in events], work)
+        await self._load(situation, [event for _, event in events], jobs[0].at, work)
         for job, event in events:
             for part in _slices(event):
                 self._apply(situation, decide(situation, part, job.at, job.raw.trace_id), work)
@@ -357,11 +374,18 @@ class Engine:
             news.append((job, event))
         return news
 
-    async def _decide_woken(self, due: Sequence[str], now: datetime) -> None:
+    async def _decide_due(self, due: Due, now: datetime) -> None:
+        """Windows first, for what they release is due with them."""
         situation = Situation(self.policy)
         work = _Gathered()
-        self._counted.clear()
-        await self._wake(situation, due, now, work)
+        self._forget_counted()
+        ended = [WindowDue(name) for name in due.windows]
+        if ended:
+            await self._load(situation, ended, now, work)
+            for event in ended:
+                self._apply(situation, decide(situation, event, now), work)
+        released = [i for i in work.incidents if _is_due(situation, i, now)]
+        await self._wake(situation, list(dict.fromkeys([*due.incidents, *released]))[:WAKES], now, work)
         with suppress(Changed):  # what is still due then is found again
             await self._commit(work.changes(situation, (), ()))
 
@@ -369,7 +393,7 @@ class Engine:
         woken = [Woken(i) for i in due]
         if not woken:
             return
-        await self._load(situation, woken, work)
+        await self._load(situation, woken, now, work)
         for n, event in enumerate(woken):
             self._apply(situation, decide(situation, event, now), work)
             if n % 50 == 49:
@@ -381,21 +405,21 @@ class Engine:
             self.on_decision(decision)
         work.add(decision)
         self._counted.update(entry.reason for entry in decision.entries)
+        self._overdue += [e.details["severity"] for e in decision.entries if e.reason is Reason.ACK_OVERDUE]
 
-    async def _load(self, situation: Situation, events: Sequence[Event], work: _Gathered) -> None:
-        """What the events name, what follows from that, and the incidents that wait for a source."""
-        first = Needs()
+    async def _load(self, situation: Situation, events: Sequence[Event], now: datetime, work: _Gathered) -> None:
+        """What the events name, what follows from that, and what follows from that again."""
+        first, more, last = Needs(), Needs(), Needs()
         for event in events:
-            needs(event, first)
+            needs(self.policy, event, now, first)
         await self._fetch(situation, first, work)
-        more = Needs()
         for event in events:
             needs_more(situation, event, more)
         more.incidents -= situation.incidents.keys()
         more.members -= first.members
         await self._fetch(situation, more, work)
-        last = Needs()
-        last.incidents = {i for name in more.waiting for i in situation.waiting(name) if i not in situation.incidents}
+        for event in events if more.waiting or more.held_in else ():
+            needs_last(situation, event, more, last)
         await self._fetch(situation, last, work)
 
     async def _fetch(self, situation: Situation, wanted: Needs, work: _Gathered) -> None:
@@ -407,6 +431,10 @@ class Engine:
             relations=frozenset(wanted.relations),
             waiting=frozenset(wanted.waiting),
             labels=wanted.labels,
+            windows=frozenset(wanted.windows),
+            held_in=frozenset(wanted.held_in),
+            services=frozenset(wanted.services),
+            deploys_since=wanted.deploys_since,
         )
         if keys == Keys():
             return
@@ -417,6 +445,8 @@ class Engine:
             incidents=loaded.incidents,
             relations=loaded.relations,
             waiting=loaded.waiting,
+            windows=loaded.windows,
+            deploys=loaded.deploys,
             labelled=loaded.labelled,
         )
 
@@ -425,7 +455,9 @@ class Engine:
         if self.counts is not None:
             for reason in self._counted.elements():
                 self.counts.decided(reason)
-        self._counted.clear()
+            for severity in self._overdue:
+                self.counts.unacknowledged(severity)
+        self._forget_counted()
         if changes.parked:
             one = changes.parked[0]
             log.warning(
@@ -434,13 +466,21 @@ class Engine:
                 one.error,
                 extra={"parked": one.id, "where": one.where, "event": one.ref},
             )
-        wakes = [i.wake_at for i in changes.incidents if i.wake_at is not None]
+        times = [*(i.wake_at for i in changes.incidents), *(w.wake_at for w in changes.windows)]
+        wakes = [time for time in times if time is not None]
         if wakes:
             first = min(wakes)
             if self._next_wake is None or first < self._next_wake:
                 self._next_wake = first
         if changes.wants:
             self.on_wants()
+        if any(w.asked_at is not None and not w.over for w in changes.windows):
+            self.on_asking()
+
+    def _forget_counted(self) -> None:
+        """What was counted for a transaction that is over, or was not made."""
+        self._counted.clear()
+        self._overdue.clear()
 
     # A changed policy.
 
@@ -484,6 +524,8 @@ class _Gathered:
         self.incidents: dict[str, None] = {}
         self.wants: dict[str, Want] = {}
         self.entries: list[Entry] = []
+        self.windows: dict[str, Window] = {}
+        self.deploys: dict[str, Deploy] = {}
         self.seen: list[Any] = []
         """What was loaded for it, in the store's own words."""
 
@@ -494,6 +536,8 @@ class _Gathered:
             self.incidents[incident.id] = None
         for want in decision.wants:
             self.wants[want.id] = want
+        self.windows |= {window.id: window for window in decision.windows}
+        self.deploys |= {deploy.id: deploy for deploy in decision.deploys}
         self.entries += [e for e in decision.entries if e.reason not in NOT_RECORDED]
 
     def changes(self, situation: Situation, done: Sequence[int], parked: Sequence[Parked]) -> Changes:
@@ -504,6 +548,8 @@ class _Gathered:
             wants=list(self.wants.values()),
             entries=self.entries,
             parked=parked,
+            windows=list(self.windows.values()),
+            deploys=list(self.deploys.values()),
             seen=self.seen,
         )
 

@@ -18,7 +18,8 @@ from typing import Final, Protocol
 
 from alertbot.breaker import Breaker
 from alertbot.clock import Clock
-from alertbot.domain.levels import action_for, shown_after
+from alertbot.domain.enrichment import Enrichment
+from alertbot.domain.levels import ENRICHED, ONE_OFF, action_for, shown_after
 from alertbot.domain.model import (
     Action,
     Alert,
@@ -26,16 +27,18 @@ from alertbot.domain.model import (
     DeliveryStatus,
     Entry,
     Incident,
-    IncidentStatus,
     Level,
     Want,
     delivery_id,
 )
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
-from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent
-from alertbot.store.base import Outcome, Parked, Store, StoreError, StoreUnavailable
+from alertbot.enrich.deploys import suspects_of
+from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent, Told
+from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError, StoreUnavailable
 from alertbot.storms import Look, Storms, incident_of, is_storm
+from alertbot.verdicts import incident_of as window_as_incident
+from alertbot.verdicts import told_of
 
 log = logging.getLogger("alertbot.outbox")
 
@@ -75,6 +78,17 @@ class Counts(Protocol):
     def delivered(self, integration: str, outcome: str, waited: timedelta | None) -> None: ...
 
 
+class Enricher(Protocol):
+    """What else is known of an incident (`alertbot.enrich.enricher`)."""
+
+    @property
+    def under_way(self) -> int:
+        """Searches that are going on."""
+
+    def known(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        """Without waiting, and without raising."""
+
+
 class Outbox:
     """See the module's text. `links` makes an incident's links from it and its alerts; `on_kept_failing` is told the
     incident and the receiver whose destinations all keep failing, before that is recorded, and possibly again."""
@@ -98,6 +112,7 @@ class Outbox:
         self.on_kept_failing = on_kept_failing
         self.counts = counts
         self.storms = storms
+        self.enricher: Enricher | None = None
         self.page = ""
         """Where all incidents are listed: a storm's link."""
         self._closed: dict[str, datetime] = {}
@@ -112,6 +127,21 @@ class Outbox:
     def wake(self) -> None:
         """Something may be due."""
         self._signal.set()
+
+    async def found(self, incident: str, card: str | None = None) -> None:
+        """More is known of an incident than its cards show: they are due again, as edits that nobody is told of.
+
+        `card`: only this delivery's. What is not there yet will have it anyway; what is being worked on asks when it is
+        done.
+        """
+        try:
+            cards = [d for d in await self.store.deliveries(incident) if _is_card(d) and card in (None, d.id)]
+            wants = [replace(d.want, level=replace(d.want.level, found=d.want.level.found + 1)) for d in cards]
+            if wants:
+                await self.store.commit(Changes(wants=wants))
+        except StoreError as e:
+            log.warning("what was found is not shown", extra={"incident": incident, "error": str(e)})
+        self.wake()
 
     async def start(self) -> None:
         """Works in the background until `stop`."""
@@ -222,6 +252,9 @@ class Outbox:
             if breaker is None or action is None or is_storm(delivery.want):
                 await self._work(delivery)
                 continue
+            if _adds(delivery):
+                await self._record(self._nothing(delivery))
+                continue
             until = self._closed.get(lane, self.clock.now())
             untried = Retry(f"not tried, for it does not answer: {breaker.error}", until - self.clock.now())
             await self._retry(delivery, action, untried, self.clock.now(), tried=False)
@@ -232,7 +265,8 @@ class Outbox:
         if is_storm(want):
             await self._deliver_storm(delivery)
             return
-        incident = await self.store.incident(want.incident)
+        told = await told_of(self.store, delivery) if want.kind in ONE_OFF else None
+        incident = window_as_incident(delivery, told) if told else await self.store.incident(want.incident)
         action = action_for(delivery)
         if incident is None or action is None or self._stale(incident, delivery):
             await self._record(self._nothing(delivery))
@@ -241,13 +275,19 @@ class Outbox:
         if notifier is None:
             await self._failed(delivery, action, Failed("this destination is no longer in the config"))
             return
-        result = await self._attempt(notifier, await self._job(delivery, action, incident))
+        job = await self._job(delivery, action, incident, told)
+        result = await self._attempt(notifier, job)
         now = self.clock.now()
         match result:
             case Sent() | DryRun():
                 await self._record(self._done(delivery, action, result, now))
+                if not told and self._knows_more(job):
+                    await self.found(incident.id, delivery.id)
             case Later():
                 await self._later(delivery, result)
+            case Retry() | Failed() if _adds(delivery) and _did_nothing(delivery, result):
+                # The next change shows it. That it did not arrive is no failure to tell somebody.
+                await self._record(self._nothing(delivery))
             case Retry():
                 await self._retry(delivery, action, result, now)
             case Failed():
@@ -259,8 +299,8 @@ class Outbox:
             await self._record(self._nothing(delivery))
             return
         now = self.clock.now()
-        soonest = (delivery.sent_at or now) + self.storms.every(delivery.want.integration)
-        if delivery.sent_at is not None and now < soonest:
+        soonest = self.storms.soonest(delivery)
+        if soonest is not None and now < soonest:
             await self._later(delivery, Later(soonest))
             return
         look = await self.storms.look(delivery, now)
@@ -304,28 +344,42 @@ class Outbox:
                 await self._failed(delivery, action, result)
 
     def _stale(self, incident: Incident, delivery: Delivery) -> bool:
-        """A reminder of what is no longer open, or is acknowledged by now."""
-        return delivery.want.kind == "remind" and incident.status is not IncidentStatus.OPEN
+        """A reminder of what was acknowledged, or is over, by now."""
+        return delivery.want.kind == "remind" and incident.status is not delivery.want.level.status
 
-    async def _job(self, delivery: Delivery, action: Action, incident: Incident) -> Job:
+    async def _job(self, delivery: Delivery, action: Action, incident: Incident, told: Told | None) -> Job:
         alerts = await self.store.members(incident.id, ALERTS_SHOWN)
         told_until = delivery.remote.get(TOLD_UNTIL)
         since = datetime.fromisoformat(told_until) if told_until else None
         page = await self.store.entries(incident=incident.id, since=since, limit=200)
+        more, links = Enrichment(), Links(incident=self.page)
+        if told is None:
+            known = more if self.enricher is None else self.enricher.known(incident, alerts)
+            more = replace(known, suspects=await suspects_of(self.store.deploys, self.policy.deploys, alerts))
+            links = self.links(incident, alerts)
+        if more.runbook is not None:
+            links = replace(links, runbook=more.runbook.url)
         return Job(
             delivery=delivery,
             action=action,
             incident=incident,
             alerts=alerts,
             news=[e for e in page.entries if e.at <= delivery.want.at and e.kind != "delivery"],
-            links=self.links(incident, alerts),
+            links=links,
             severities=[s.name for s in self.policy.severities],
             now=self.clock.now(),
             card=await self._card(delivery.want),
+            told=told,
+            enrichment=more,
         )
 
+    def _knows_more(self, job: Job) -> bool:
+        """More was found while an attempt was under way."""
+        shown = job.enrichment
+        return self.enricher is not None and shown | self.enricher.known(job.incident, job.alerts) != shown
+
     async def _card(self, want: Want) -> Mapping[str, str]:
-        if want.kind == "incident":
+        if want.kind != "remind":
             return {}
         own = delivery_id(want.incident, want.receiver, want.integration, want.to, "incident")
         card = await self.store.delivery(own)
@@ -344,7 +398,8 @@ class Outbox:
             result = Retry(f"defect in the notifier: {type(e).__name__}", uncertain=True)
         want, now = job.delivery.want, self.clock.now()
         if self.counts is not None:
-            waited = now - want.cause.at if want.cause is not None and isinstance(result, Sent) else None
+            is_told = isinstance(result, Sent) and not _adds(job.delivery)
+            waited = now - want.cause.at if want.cause is not None and is_told else None
             self.counts.delivered(want.integration, _word(result), waited)
         self._heard(want, result, now)
         return result
@@ -370,8 +425,9 @@ class Outbox:
 
     @property
     def under_way(self) -> int:
-        """Attempts that are being made, and one more while it is claiming."""
-        return sum(len(tasks) for tasks in self._working.values()) + self._claiming
+        """Attempts and searches that are being made, and one more while it is claiming."""
+        searches = self.enricher.under_way if self.enricher is not None else 0
+        return sum(len(tasks) for tasks in self._working.values()) + self._claiming + searches
 
     def closed(self, now: datetime) -> Mapping[str, datetime]:
         """Lanes that nothing may go to before a time: a budget is used up, or a broken one waits to be tried."""
@@ -420,7 +476,9 @@ class Outbox:
             remote=remote,
             remote_id="" if isinstance(result, DryRun) else result.remote_id or delivery.remote_id,
             sent_at=now,
-            entries=[_entry(delivery, action, now, Reason.DRY_RUN if dry else Reason.SENT, said=said)],
+            entries=[]
+            if _adds(delivery)
+            else [_entry(delivery, action, now, Reason.DRY_RUN if dry else Reason.SENT, said=said)],
         )
 
     async def _later(self, delivery: Delivery, result: Later) -> None:
@@ -428,7 +486,7 @@ class Outbox:
         now = self.clock.now()
         failing_since = delivery.failing_since or (now if result.error else None)
         until = result.until
-        if delivery.want.rank == 0 and delivery.shown.status is None:
+        if delivery.want.rank <= 0 and delivery.shown.status is None:
             until = min(until, now + timedelta(seconds=1))  # a storm's page may take it before that
         outcome = _outcome(
             delivery,
@@ -538,6 +596,26 @@ def _hopeless(status: DeliveryStatus, failing_since: datetime | None, now: datet
     if status is DeliveryStatus.PARKED:
         return True
     return status is DeliveryStatus.RETRYING and failing_since is not None and now - failing_since >= after
+
+
+def _is_card(delivery: Delivery) -> bool:
+    """It is there, in nobody's hands, and can be edited."""
+    return (
+        delivery.want.kind == "incident"
+        and delivery.want.integration in ENRICHED
+        and delivery.shown.status is not None
+        and not delivery.lease
+        and delivery.status not in (DeliveryStatus.PARKED, DeliveryStatus.DRY_RUN)
+    )
+
+
+def _adds(delivery: Delivery) -> bool:
+    """It only edits a card, for what was found since: nothing of the incident is told."""
+    return delivery.shown.status is not None and delivery.want.level.revision <= delivery.shown.revision
+
+
+def _did_nothing(delivery: Delivery, result: Retry | Failed) -> bool:
+    return isinstance(result, Failed) or (not result.uncertain and result.remote in (None, delivery.remote))
 
 
 def _where(want: Want) -> dict[str, str]:

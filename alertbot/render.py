@@ -8,7 +8,7 @@ ever data to a template, never the source of one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +17,11 @@ from urllib.parse import urlsplit
 
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
+from markupsafe import Markup, escape
 
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.durations import humanize
+from alertbot.domain.enrichment import Enrichment, RunbookRef
 from alertbot.domain.model import (
     Action,
     Alert,
@@ -28,11 +31,12 @@ from alertbot.domain.model import (
     Incident,
     IncidentStatus,
     Level,
+    Silence,
     Want,
 )
 from alertbot.domain.reasons import Reason
 from alertbot.domain.storm import Group, Storm
-from alertbot.notifiers.base import Job, Links
+from alertbot.notifiers.base import Job, Links, Told
 from alertbot.paths import data_dir
 
 #: Folders whose templates are filled from a job (see `context`). Others are the pages', which fill them
@@ -106,6 +110,28 @@ def ago(start: datetime, now: datetime) -> str:
     return f"{since(start, now)} ago" if now - start >= timedelta(seconds=1) else "just now"
 
 
+def number(value: float) -> str:
+    """A measured number with three digits: `12.3k`, `0.0731`."""
+    size, letter = next(
+        ((s, x) for s, x in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(value) >= s), (1, "")
+    )
+    return f"{value / size:{'.0f' if 99.5 <= abs(value / size) < 1000 else '.3g'}}{letter}"
+
+
+def code_spans(text: str) -> Markup:
+    """A line for HTML, with what stands in back-quotes as code."""
+    parts = text.split("`")
+    odd = len(parts) % 2 == 1
+    marked = [Markup("<code>{}</code>").format(p) if n % 2 and odd else escape(p) for n, p in enumerate(parts)]
+    return (Markup("") if odd else Markup("`")).join(marked)
+
+
+def left(share: float) -> str:
+    """What is left of something that can be overspent, in words."""
+    percent = round(share * 100)
+    return f"{percent} % left" if percent > 0 else f"none left, {-percent} % overspent" if percent < 0 else "none left"
+
+
 def environment(subdir: str) -> SandboxedEnvironment:
     """The templates of one destination. Names that contain `.html` are escaped; an undefined name is an
     error."""
@@ -132,7 +158,8 @@ def _environment(folder: Path) -> SandboxedEnvironment:
     )
     filters = {
         "ago": ago, "since": since, "duration": duration, "utc": utc,
-        "clean": clean, "one_line": one_line, "cut": cut, "http_url": http_url,
+        "clean": clean, "one_line": one_line, "cut": cut, "http_url": http_url, "number": number, "left": left,
+        "code_spans": code_spans,
     }  # fmt: skip
     env.filters.update(filters)
     return env
@@ -154,6 +181,8 @@ class AlertView:
     held_by: str
     held_until: datetime | None
     url: str
+    silenced: str = ""
+    """By whom, until when and why nobody is disturbed by it, as it stands on a card."""
 
 
 def alert_view(alert: Alert) -> AlertView:
@@ -177,7 +206,16 @@ def alert_view(alert: Alert) -> AlertView:
         held_by=one_line(held.by) if held else "",
         held_until=held.until if held else None,
         url=http_url(alert.generator_url),
+        silenced=_silenced(alert.silence) if alert.firing and alert.silence is not None else "",
     )
+
+
+def _silenced(silence: Silence) -> str:
+    why = f": {cut(one_line(silence.comment), 300)}" if one_line(silence.comment) else ""
+    if silence.inhibited:
+        return f"Inhibited in Alertmanager{why}"
+    until = utc(silence.until) if silence.until is not None else "resolved"
+    return f"Silenced by {one_line(silence.by)} until {until}{why}"
 
 
 def safe_links(links: Links) -> Links:
@@ -189,6 +227,56 @@ def safe_links(links: Links) -> Links:
         dashboard=http_url(links.dashboard),
         silence=http_url(links.silence),
     )
+
+
+def ways(links: Links, more: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+    """(name, address) of every way on that may be shown: the runbook first, the incident itself last.
+
+    A configured link fills in for one of ours of the same name that is not there.
+    """
+    safe = safe_links(links)
+    ours = {"Runbook": safe.runbook, "Graph": safe.graph, "Dashboard": safe.dashboard}
+    rest: dict[str, str] = {}
+    for name, address in more:
+        if url := http_url(address):
+            place, named = (ours, name.capitalize()) if name.capitalize() in ours else (rest, one_line(name))
+            place[named] = place.get(named) or url
+    found = {**ours, **rest}
+    found["Silence"] = safe.silence or found.get("Silence", "")
+    found["Incident"] = safe.incident
+    return [(name, url) for name, url in found.items() if url]
+
+
+def runbook_view(found: RunbookRef | None) -> RunbookRef | None:
+    """The runbook as templates see it: cleaned. None where it is a link only, which stands with the others."""
+    if found is None or not found.name:
+        return None
+    return RunbookRef(one_line(found.title), http_url(found.url), tuple(map(one_line, found.steps)), found.name)
+
+
+def known(found: Enrichment, now: datetime) -> list[str]:
+    """What was found beside the alerts, in words, a line each."""
+    template = _environment(data_dir("templates") / "words").get_template("known.j2")
+    found_of = {name: getattr(found, name) for name in ("suspects", "graph", "budgets", "history")}
+    values = {**found_of, "now": now}
+    return [line.strip() for line in template.render(values).splitlines() if line.strip()]
+
+
+def told_lines(told: Told) -> list[str]:
+    """A verdict or a notice in words, a line each."""
+    template = _environment(data_dir("templates") / "words").get_template("window.j2")
+    window = told.window
+    values = {"verdict": window.verdict, "why": window.why.value, "window": window, "deploys": told.deploys}
+    return [line.strip() for line in template.render(values).splitlines() if line.strip()]
+
+
+def deploy_links(deploys: Iterable[Deploy]) -> list[tuple[str, str]]:
+    """The ways to a deploy and to what it changed, of the first that has them."""
+    found: dict[str, str] = {}
+    for deploy in deploys:
+        for name, url in (("Deploy", deploy.url), ("Diff", deploy.compare_url), ("Roll back", deploy.rollback)):
+            found[name] = found.get(name) or http_url(url)
+    return [(name, url) for name, url in found.items() if url]
 
 
 def counts(incident: Incident) -> str:
@@ -237,11 +325,13 @@ def _of_group(groups: Sequence[Group]) -> str:
 def context(job: Job) -> dict[str, Any]:
     """What a template of `JOB_TEMPLATES` can name.
 
+    `here_only` says why a silence is not kept in Alertmanager.
     `action`, `status`, `severity`, `reason` are words; `title` and `counts` one line each; `labels` the group
     labels; `firing`, `held`, `resolved` are lists of `AlertView` (at most a few hundred in all) and
-    `firing_count`, `held_count`, `resolved_count` the true numbers; `links` has only valid ones; `news` are
-    the entries since the destination was last told; `incident` is the record itself (its text is not cleaned:
-    prefer the names above).
+    `firing_count`, `held_count`, `resolved_count` the true numbers; `links` has only valid ones, and `ways` these and
+    the configured ones as (name, address); `runbook` has `title` and `steps`, or is None; `known` are lines of what
+    else was found; `news` are the entries since the destination was last told; `incident` is the record itself (its
+    text is not cleaned: prefer the names above).
     """
     incident = job.incident
     views = [alert_view(alert) for alert in job.alerts]
@@ -265,16 +355,32 @@ def context(job: Job) -> dict[str, Any]:
         "opened_at": incident.opened_at,
         "acknowledged_at": incident.acknowledged_at,
         "acknowledged_by": one_line(incident.acknowledged_by or ""),
+        "ack_due_at": incident.ack_due_at,
+        "overdue": incident.overdue,
+        "escalate_at": incident.escalate_at,
+        "escalates_to": one_line(incident.escalates_to),
+        "escalated_to": [one_line(name) for name in incident.escalated if name not in incident.resting],
         "resolved_at": incident.resolved_at if resolved else None,
         "resolved_by": one_line(incident.resolved_by or "") if resolved else "",
         "flapping": incident.flapping,
+        "here_only": one_line(incident.silence.problem) if incident.silence is not None else "",
         "test": incident.test,
         "links": safe_links(job.links),
+        "ways": ways(job.links, [*job.enrichment.links, *deploy_links(_deploys(job))]),
+        "runbook": None if resolved else runbook_view(job.enrichment.runbook),
+        "known": [] if resolved else known(job.enrichment, job.now),
         "news": job.news,
+        "told": told_lines(job.told) if job.told is not None else [],
         "storm": storm_view(job.storm) if job.storm is not None else None,
         "incident": incident,
         "now": job.now,
     }
+
+
+def _deploys(job: Job) -> list[Deploy]:
+    if job.told is not None:
+        return list(job.told.deploys)
+    return [suspect.deploy for suspect in job.enrichment.suspects[:1]]
 
 
 def check_templates(root: Path | None = None) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -34,7 +34,11 @@ NOT_SENT: Final[Mapping[Reason, str]] = {
     Reason.NEVER_FIRED_HERE: "never_fired_here",
     Reason.CUT_OFF: "cut_off",
     Reason.HEARD_AGAIN: "heard_again",
+    Reason.SILENCED: "silenced",
+    Reason.HEARTBEAT: "heartbeat",
     Reason.INHIBITED: "held",
+    Reason.HELD_BY_DEPLOY: "held",
+    Reason.HELD_BY_MAINTENANCE: "held",
     Reason.MUTED: "muted",
     Reason.CLEARED_WHILE_HELD: "cleared",
     Reason.RESOLVED_BEFORE_NOTIFY: "resolved_before_notify",
@@ -99,7 +103,8 @@ class Replay:
         store: Store | None = None,
         start: datetime | None = None,
     ) -> None:
-        self.policy = policy
+        # Nobody is asked what fires in Alertmanager: what it said then is among the events.
+        self.policy = replace(policy, alertmanager=False)
         self.parsers = parsers
         self.decisions = decisions
         self.lines: list[Line] = []

@@ -5,7 +5,8 @@ page or a digest of its own, and the deliveries of those incidents are folded in
 other delivery, so it is leased, retried, and posted once; and due again and again it is also the storm's own clock.
 
 What each destination takes, and what it is spared:
-    slack      a card a second. Critical incidents keep cards of their own; others get theirs when the storm is over.
+    slack      a card a second. Critical incidents get cards of their own, as fast as that; those beyond the first few
+               are on the board until then. Others get theirs when the storm is over.
     pagerduty  its events a minute. A critical incident that finds them used up is on the storm's page, and gets its
                own as the budget allows, if it still fires. All others are on one page a service.
     email      its mails a minute to one address. A digest now and then.
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from alertbot.domain.budgets import COUNT, CRITICAL, EMAIL, NEWS, PAGERDUTY, SMS
+from alertbot.domain.budgets import COUNT, CRITICAL, EMAIL, NEWS, PAGERDUTY, SLACK_POSTS, SMS
 from alertbot.domain.model import Delivery, DeliveryStatus, Entry, Incident, IncidentStatus, Level, Want
 from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
@@ -44,6 +45,16 @@ EVERY: Final[Mapping[str, timedelta]] = {
 }
 #: How long a text waits for more to count.
 GATHERS: Final = timedelta(seconds=3)
+#: A storm's page is looked at so soon if more incidents were folded into it: they are on no other.
+SOONER: Final = timedelta(seconds=1)
+#: How long a lane is left alone that had no storm, or where more than so many critical incidents wait, which go out
+#: before all others: what is due in it can be much to read.
+RESTS: Final = timedelta(milliseconds=250)
+PLENTY: Final = 50
+#: Critical incidents that a channel has no time for within so long are on the board first.
+SOON: Final = timedelta(seconds=30)
+#: The rank of a storm: before every incident, for it stands in for many.
+FIRST: Final = -1
 #: Where a storm's delivery remembers what it said last, and of how many incidents.
 _SAID, _LAST, _WORST = "storm_said", "storm_total", "storm_worst"
 
@@ -69,21 +80,25 @@ class Storms:
         self.policy = policy
         self.limiter = limiter
         self._calm: set[str] = set()
+        self._looked: dict[str, datetime] = {}
 
     async def sweep(self, lane: str, now: datetime) -> None:
         """Folds what waits for a lane beyond what goes out soon. To be called before what is due is claimed."""
         integration = lane.partition(":")[0]
-        if integration not in STORMY:
+        if integration not in STORMY or now - RESTS < self._looked.get(lane, now) < now:
             return
+        self._looked.pop(lane, None)
         while True:
             waiting = await self.store.waiting(lane, now, AT_ONCE)
-            if not waiting or (lane in self._calm and await self._fits(integration, lane, len(waiting))):
+            if lane in self._calm or (len(waiting) > PLENTY and waiting[PLENTY].want.rank <= 0):
+                self._looked[lane] = now
+            if not waiting:
+                return
+            if lane in self._calm and await self._fits(integration, lane, len(waiting)):
                 return
             raging = await self.store.storms(lane)
-            self._calm.discard(lane) if raging else self._calm.add(lane)
             folds = await self._folds(integration, lane, waiting, raging)
-            if folds:
-                self._calm.discard(lane)
+            self._calm.discard(lane) if raging or folds else self._calm.add(lane)
             for name, (want, deliveries) in folds.items():
                 await self._fold(name, want, deliveries, now)
             if not folds or len(waiting) < AT_ONCE:
@@ -113,26 +128,34 @@ class Storms:
             return await self._pages(lane, waiting, raging)
         by_address: dict[tuple[str, str], list[Delivery]] = {}
         for delivery in waiting:
-            if integration != "slack" or delivery.want.rank > 0:
-                by_address.setdefault((delivery.want.receiver, delivery.want.to), []).append(delivery)
+            by_address.setdefault((delivery.want.receiver, delivery.want.to), []).append(delivery)
         folds = _Folds(raging)
         for (receiver, to), deliveries in by_address.items():
-            takes = self.policy.storms.cards
-            if integration != "slack":
-                # The last one is the storm's own.
-                takes = await self.limiter.left(EMAIL if integration == "email" else SMS, to, CRITICAL) - 1
-            if len(deliveries) > takes or any((s.want.receiver, s.want.to) == (receiver, to) for s in raging):
-                for delivery in deliveries:
-                    folds.add(delivery, f"{receiver}/{to}")
+            rages = any((s.want.receiver, s.want.to) == (receiver, to) for s in raging)
+            for delivery in await self._beyond(integration, to, deliveries, rages):
+                folds.add(delivery, f"{receiver}/{to}")
         return folds.found
+
+    async def _beyond(self, integration: str, to: str, waiting: Sequence[Delivery], rages: bool) -> Sequence[Delivery]:
+        """What of that which waits for an address is over what it takes."""
+        if integration != "slack":
+            # The last one is the storm's own.
+            takes = await self.limiter.left(EMAIL if integration == "email" else SMS, to, CRITICAL) - 1
+            return waiting if rages or len(waiting) > takes else ()
+        critical, lower = _by_urgency(waiting)
+        return [*critical[self._soon() :], *(lower if rages or len(lower) > self.policy.storms.cards else ())]
+
+    def _soon(self) -> int:
+        """Cards that a channel takes before the last is late, or that are no flood."""
+        rate = self.limiter.rates[SLACK_POSTS]
+        return max(int(rate.count * (SOON / rate.per)), self.policy.storms.cards)
 
     async def _pages(
         self, lane: str, waiting: Sequence[Delivery], raging: Sequence[Delivery]
     ) -> dict[str, tuple[Want, list[Delivery]]]:
         """A critical incident goes out by itself while the key's budget lasts; of the others one page a service."""
         folds = _Folds(raging)
-        critical = [d for d in waiting if d.want.rank == 0]
-        lower = [d for d in waiting if d.want.rank > 0]
+        critical, lower = _by_urgency(waiting)
         beyond = critical[await self.limiter.left(PAGERDUTY, lane, NEWS) :]
         room = await self.limiter.left(PAGERDUTY, lane, COUNT) - len(critical)
         if lower and (raging or beyond or len(lower) > room):
@@ -152,7 +175,7 @@ class Storms:
 
     async def _services(self, deliveries: Sequence[Delivery]) -> dict[str, str]:
         loaded = await self.store.load(Keys(incidents=frozenset(d.want.incident for d in deliveries)))
-        return {i.id: service_of(i.labels, self.policy.storms.services) for i in loaded.incidents}
+        return {i.id: service_of(i.labels, self.policy.deploys.naming.service) for i in loaded.incidents}
 
     async def look(self, delivery: Delivery, now: datetime) -> Look:
         """What is to be said of a storm now, and when to look again. Moves the members that are to move."""
@@ -188,6 +211,13 @@ class Storms:
         """How often a storm's delivery is looked at."""
         return EVERY.get(integration, self.policy.storms.every)
 
+    def soonest(self, delivery: Delivery) -> datetime | None:
+        """Not before then a storm's delivery is brought up to date again; None where it never was."""
+        if delivery.sent_at is None:
+            return None
+        integration = delivery.want.integration
+        return delivery.sent_at + (SOONER if integration == "pagerduty" else self.every(integration))
+
     async def _moves(
         self, storm: Delivery, members: Sequence[Delivery], open_: Sequence[Delivery], quiet: bool, now: datetime
     ) -> bool:
@@ -211,13 +241,19 @@ class Storms:
         if over and members:
             entries = [_entry(d, storm.want.incident, Reason.LEFT_STORM, now) for d in open_ if not told]
             await self.store.refile(Filing(storm.id, now, leave=[d.id for d in members], told=told, entries=entries))
+        elif not told:
+            critical, _ = _by_urgency(open_)
+            folded = [d.id for d in critical if d.status is DeliveryStatus.FOLDED]
+            promoted = len(critical) - len(folded)
+            if promote := folded[: max(self._soon() - promoted, 0)]:
+                await self.store.refile(Filing(storm.id, now, promote=promote))
         return over
 
     async def _storm(self, incidents: Sequence[Incident], open_: Sequence[Delivery], since: datetime) -> Storm:
         names = [s.name for s in self.policy.severities]
         sample = await self.store.load(Keys(members=frozenset(d.want.incident for d in open_[:SAMPLE])))
         firing = [a for a in sample.alerts if a.firing]
-        return storm_of(incidents, firing, since, names, self.policy.storms.services)
+        return storm_of(incidents, firing, since, names, self.policy.deploys.naming.service)
 
 
 class _Folds:
@@ -239,7 +275,12 @@ class _Folds:
         else:
             name = hashlib.sha256(f"{delivery.want.lane}\n{part}\n{delivery.want.at.isoformat()}".encode()).hexdigest()
             want = replace(
-                delivery.want, incident=f"storm-{name[:10]}", kind=_kind(part), reason=Reason.STORM, rank=0, cause=None
+                delivery.want,
+                incident=f"storm-{name[:10]}",
+                kind=_kind(part),
+                reason=Reason.STORM,
+                rank=FIRST,
+                cause=None,
             )
             self._raging[want.kind] = Delivery(want.id, want)
         self.found.setdefault(want.id, (want, []))[1].append(delivery)
@@ -248,6 +289,11 @@ class _Folds:
 def _kind(part: str) -> str:
     """A part's storm: a service's name is foreign text, and of any length."""
     return f"storm:{hashlib.sha256(part.encode()).hexdigest()[:10]}"
+
+
+def _by_urgency(deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
+    """The critical ones, and all others."""
+    return [d for d in deliveries if d.want.rank == 0], [d for d in deliveries if d.want.rank > 0]
 
 
 def is_storm(want: Want) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import secrets
 import sys
@@ -183,6 +184,12 @@ class Metrics:
             registry=r,
         )
         self.decisions = Counter("alertbot_decisions_total", "Decisions by their reason.", ["reason"], registry=r)
+        self.ack_overdue = Counter(
+            "alertbot_ack_overdue_total",
+            "Openings that nobody acknowledged within the `ack_within` of their severity.",
+            ["severity"],
+            registry=r,
+        )
         self.deliveries = Counter(
             "alertbot_deliveries_total",
             "Attempts at deliveries by how they ended.",
@@ -212,6 +219,17 @@ class Metrics:
             ["integration"],
             registry=r,
         )
+        self.alertmanager_up = Gauge(
+            "alertbot_alertmanager_up",
+            "1 while a member of global.alertmanager_url answers; NaN where there is none.",
+            registry=r,
+        )
+        self.alertmanager_up.set(math.nan)
+        self.slack_socket_up = Gauge(
+            "alertbot_slack_socket_up",
+            "1 while Slack's Socket Mode is connected; 0 where it is not in use.",
+            registry=r,
+        )
         self.store_up = Gauge("alertbot_store_up", "1 while the store answers.", registry=r)
         self.config_last_reload_successful = Gauge(
             "alertbot_config_last_reload_successful",
@@ -229,6 +247,10 @@ class Metrics:
     def decided(self, reason: Reason) -> None:
         """Counts one line of a decision."""
         self.decisions.labels(reason.value).inc()
+
+    def unacknowledged(self, severity: str) -> None:
+        """Counts an opening that nobody acknowledged in time; severities are names of the config."""
+        self.ack_overdue.labels(severity).inc()
 
     def delivered(self, integration: str, outcome: str, waited: timedelta | None) -> None:
         """Counts one attempt at a delivery; `waited` is from the webhook to the provider's answer."""

@@ -1,18 +1,17 @@
 """`python -m bench.storm`: a storm through alertbot, and through Alertmanager's own Slack and PagerDuty receivers.
 
-So many distinct alerts, each a group of its own, are sent to a real Alertmanager 0.25; a tenth is critical, two tenths
-are high, the rest medium. Critical and high ones go to PagerDuty (one key) and to a Slack channel for each severity,
-the rest to a third channel. Nothing waits for a group to fill. All resolve once all is told, or once a third of the
-time is over.
+So many distinct alerts, each a group of its own, are posted to a real Alertmanager: to one that tells alertbot, or to
+one that tells Slack and PagerDuty itself. A tenth is critical, two tenths are high, the rest medium. Critical and high
+ones go to PagerDuty (one key) and to a Slack channel for each severity, the rest to a third channel. No group waits to
+fill. All resolve once all is told, or once a third of the time is over.
 
-    limited   the providers' real limits: see tests/standins
+    limited   the providers' real limits, by the stand-ins of the tests: see tests/standins
     instant   providers that take everything at once
 
-A critical alert counts as paged when an open PagerDuty page names it: its own, or a storm's page that lists it, by the
-alert's name or by its incident's id. What Slack shows of an alert in the end is what the last message says that names
-it; a board that counts many stands for all of them, and must say in the end that it is over. All processes share this
-machine's processors, the stand-ins too. CPU and memory are those of the one process; where that is alertbot, those of
-the Alertmanager before it stand beside.
+A critical alert counts as paged when an open PagerDuty page names it: its own, or a storm's page that lists it. The
+last state of an alert can be seen in Slack when the newest message that names it says that it is over, or when a
+storm's board, which counts many and links to all of them, does not count it as open any more. All processes share this
+machine's processors, the stand-ins too.
 """
 
 from __future__ import annotations
@@ -22,11 +21,12 @@ import asyncio
 import contextlib
 import json
 import math
+import sqlite3
 import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -46,15 +46,14 @@ from bench.storm_servers import (
     bot,
     sink,
 )
+from bench.storm_sinks import names
 
 SIZES: Final = (100, 1_000, 10_000)
 VARIANTS: Final = ("limited", "instant")
-THROUGH: Final = ("alertbot", "alertmanager")
+THROUGH: Final = ("alertbot", "Alertmanager alone")
 BATCH: Final = 500
 #: From so many alerts on a single run is enough: it takes minutes.
 LARGE: Final = 10_000
-#: Seconds that a run takes at most.
-BOUND: Final = {"limited": 180.0, "instant": 240.0}
 #: Nothing comes any more when for so long nothing came: everything is repeated once a group interval at least.
 QUIET: Final = INTERVAL + 2
 
@@ -92,44 +91,34 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What became of one storm. Seconds count from the first alert's POST; NaN where it never came to it."""
+    """What became of one storm. Seconds count from the first alert's POST to Alertmanager; NaN: it never came to it."""
 
     first_page: float
     last_page: float
+    since_door: float
+    """The longest that a critical alert took to a page since its webhook was at alertbot's door."""
     paged: float
-    """Criticals that were on an open page before they resolved."""
+    """Critical alerts that were on an open page before they resolved."""
     told: float
-    """When every alert was named or counted in Slack, and the urgent ones on a page too."""
+    """When every alert was named or counted in Slack, and the critical and high ones on a page too."""
     posts: float
-    replies: float
-    edits: float
+    """Messages that a channel shows as new; replies in threads are not among them."""
     posts_in_a_second: float
     """The most that one channel saw within a second."""
+    edits: float
     limited: float
     """Calls that were answered 429."""
-    pages: float
-    """Calls that people got: openings at PagerDuty."""
-    open_pages: float
-    """At the end, when everything has resolved."""
-    firing_cards: float
-    """Alerts that Slack still shows as firing then."""
     unseen: float
-    """Alerts that no message names: at best a board counted them."""
-    boards: float
-    """Messages that stand for many."""
-    open_boards: float
-    """Those that do not say in the end that it is over."""
+    """Alerts whose last state Slack does not show in the end, when all have resolved."""
+    pages: float
+    """Pages opened: people called."""
+    open_pages: float
+    """Pages still open in the end."""
     rss: float
-    cpu_told: float
-    """From the first alert up to the resolving."""
     cpu: float
     before_rss: float
     """Of the Alertmanager before alertbot; else 0."""
     before_cpu: float
-    took: float
-    still_open: Sequence[str] = field(default=())
-    board_texts: Sequence[str] = field(default=())
-    """What the boards said last."""
 
 
 class Provider:
@@ -140,15 +129,8 @@ class Provider:
         self._session = session
         self.port = process.port
 
-    async def progress(self) -> dict[str, Any]:
-        """See `bench.storm_sinks`."""
-        return await self._get("progress")
-
-    async def record(self) -> dict[str, Any]:
-        """See `bench.storm_sinks`."""
-        return await self._get("record")
-
-    async def _get(self, what: str) -> dict[str, Any]:
+    async def get(self, what: str) -> dict[str, Any]:
+        """Its `progress` or `record`: see `bench.storm_sinks`."""
         async with self._session.get(f"{self._base}/{what}") as response:
             found: dict[str, Any] = await response.json()
             return found
@@ -167,7 +149,7 @@ async def post(session: aiohttp.ClientSession, port: int, alerts: Sequence[Alert
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """One storm of `size` alerts against fresh servers."""
+    """One storm of `size` alerts against fresh servers, in `bound` seconds at most."""
 
     variant: str
     size: int
@@ -179,131 +161,88 @@ class Storm:
         timeout = aiohttp.ClientTimeout(total=300)
         async with contextlib.AsyncExitStack() as stack:
             session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
-            instant = self.variant == "instant"
             slack, pagerduty = [
-                Provider(await stack.enter_async_context(sink(kind, instant=instant)), session)
+                Provider(await stack.enter_async_context(sink(kind, instant=self.variant == "instant")), session)
                 for kind in ("slack", "pagerduty")
             ]
-            servers = await stack.enter_async_context(self._servers(slack.port, pagerduty.port))
-            front, measured = servers[0], servers[-1]
+            front, ours, store = await stack.enter_async_context(self._servers(slack.port, pagerduty.port))
+            measured = ours or front
             alerts = [Alert(n) for n in range(self.size)]
             starts = datetime.now(UTC)
             begun, cpu = time.time(), measured.cpu()
             await post(session, front.port, alerts, starts=starts)
-            all_told = await self._until(slack, pagerduty, begun + self.bound / 3, ended=False)
+            told = await self._told(slack, pagerduty, begun + self.bound / 3)
             # Alertmanager takes an alert that ends where it starts for one that never was.
             await asyncio.sleep(max(0.0, begun + 1.5 - time.time()))
-            resolved, cpu_told = time.time(), measured.cpu() - cpu
+            resolved = time.time()
             await post(session, front.port, alerts, starts=starts)
-            await self._until(slack, pagerduty, begun + self.bound, ended=True)
-            usage = (measured.peak(), cpu_told, measured.cpu() - cpu)
-            before = (front.peak(), front.cpu()) if front is not measured else (0.0, 0.0)
-            took = time.time() - begun
-            times = (begun, resolved, took)
-            return self._result(await slack.record(), await pagerduty.record(), times, all_told, usage, before)
+            await self._settled(slack, pagerduty, begun + self.bound)
+            chat, calls = await slack.get("record"), await pagerduty.get("record")
+            paged = {a.name: at for a in alerts if a.severity == "critical"
+                     and (at := calls["paged"].get(a.name, resolved)) < resolved}  # fmt: skip
+            door = at_the_door(store) if store else {}
+            return Run(
+                first_page=min(paged.values(), default=math.nan) - begun,
+                last_page=max(paged.values(), default=math.nan) - begun,
+                since_door=max((at - door[name] for name, at in paged.items() if name in door), default=math.nan),
+                paged=len(paged),
+                told=told - begun,
+                posts=len(chat["posts"]),
+                posts_in_a_second=densest(chat["posts"]),
+                edits=chat["edits"],
+                limited=chat["limited"] + calls["limited"],
+                unseen=max(self.size - chat["settled"], 0),
+                pages=calls["opened"],
+                open_pages=calls["open"],
+                rss=measured.peak(),
+                cpu=measured.cpu() - cpu,
+                before_rss=front.peak() if ours else 0.0,
+                before_cpu=front.cpu() if ours else 0.0,
+            )
 
     @contextlib.asynccontextmanager
-    async def _servers(self, slack: int, pagerduty: int) -> AsyncIterator[list[Process]]:
-        """The Alertmanager that takes the alerts first, the process to be measured last."""
-        if self.through == "alertmanager":
+    async def _servers(self, slack: int, pagerduty: int) -> AsyncIterator[tuple[Process, Process | None, Path | None]]:
+        """The Alertmanager that takes the alerts; alertbot behind it and its store, if it is there."""
+        if self.through != "alertbot":
             config = ALONE.format(slack=slack, pagerduty=pagerduty, key=KEY, bearer=BEARER)
             async with alertmanager(config) as alone:
-                yield [alone]
+                yield alone, None, None
             return
         async with (
-            bot(slack=slack, pagerduty=pagerduty, instant=self.variant == "instant") as ours,
+            bot(slack=slack, pagerduty=pagerduty, instant=self.variant == "instant") as (ours, store),
             alertmanager(BEFORE_BOT.format(bot=ours.port)) as front,
         ):
-            yield [front, ours]
+            yield front, ours, store
 
-    async def _until(self, slack: Provider, pagerduty: Provider, deadline: float, *, ended: bool) -> bool:
-        """Until every alert is named (`ended`: and all is closed), or nothing comes any more, or time is up.
-
-        Whether it came to the first.
-        """
-        begun = time.time()
+    async def _told(self, slack: Provider, pagerduty: Provider, deadline: float) -> float:
+        """Waits until every alert is named or counted in Slack, and the urgent ones on pages. NaN if that never is."""
         urgent = sum(Alert(n).severity != "warning" for n in range(self.size))
+        begun = time.time()
         while (now := time.time()) < deadline:
-            await asyncio.sleep(0.25)
-            chat, calls = await slack.progress(), await pagerduty.progress()
-            if ended and calls["open"] == chat["firing"] == chat["boards"] == 0 and chat["told"] >= self.size:
-                return True
-            if not ended and chat["told"] >= self.size and calls["named"] == urgent:
-                return True
-            # A board that is open says something once it is over, however quiet it is till then.
-            waits = ended and chat["boards"] > 0
-            if not waits and now - max(begun, chat["last"], calls["last"]) > QUIET:
+            chat, calls = await slack.get("progress"), await pagerduty.get("progress")
+            if chat["told"] >= self.size and calls["paged"] >= urgent:
+                return now
+            if now - max(begun, chat["last"], calls["last"]) > QUIET:
                 break
-        return False
+            await asyncio.sleep(0.1)
+        return math.nan
 
-    def _result(
-        self,
-        slack: dict[str, Any],
-        pagerduty: dict[str, Any],
-        times: tuple[float, float, float],
-        all_told: bool,
-        usage: tuple[float, float, float],
-        before: tuple[float, float],
-    ) -> Run:
-        begun, resolved, took = times
-        critical = {Alert(n).name for n in range(self.size) if Alert(n).severity == "critical"}
-        paged, still_open, pages = on_pages(pagerduty["events"], incidents(slack, pagerduty))
-        seconds = sorted(at - begun for name, at in paged.items() if name in critical and at < resolved)
-        shown: dict[str, tuple[float, bool]] = {}
-        boards = [m for m in slack["messages"] if m["board"]]
-        for message in sorted((m for m in slack["messages"] if not m["board"]), key=lambda m: float(m["at"])):
-            shown.update((name, (message["at"], message["ended"])) for name in message["names"])
-        news = [at for at in (*(at for at, _ in slack["posts"]), *paged.values()) if at < resolved]
-        return Run(
-            first_page=seconds[0] if seconds else float("nan"),
-            last_page=seconds[-1] if seconds else float("nan"),
-            paged=len(seconds),
-            told=max(news) - begun if all_told else float("nan"),
-            posts=len(slack["posts"]),
-            replies=slack["replies"],
-            edits=slack["edits"],
-            posts_in_a_second=densest(slack["posts"]),
-            limited=slack["answers"].get("ratelimited", 0) + pagerduty["answers"].get("429", 0),
-            pages=pages,
-            open_pages=len(still_open),
-            firing_cards=sum(not ended for _, ended in shown.values()),
-            unseen=self.size - len(shown),
-            boards=len(boards),
-            open_boards=sum(not m["ended"] for m in boards),
-            rss=usage[0],
-            cpu_told=usage[1],
-            cpu=usage[2],
-            before_rss=before[0],
-            before_cpu=before[1],
-            took=took,
-            still_open=still_open[:10],
-            board_texts=[m["text"] for m in boards],
-        )
+    async def _settled(self, slack: Provider, pagerduty: Provider, deadline: float) -> None:
+        """Waits until all is seen to be over, or nothing comes any more, or time is up."""
+        begun = time.time()
+        while (now := time.time()) < deadline:
+            chat, calls = await slack.get("progress"), await pagerduty.get("progress")
+            over = chat["settled"] >= self.size and not calls["open"]
+            if over or now - max(begun, chat["last"], calls["last"]) > QUIET:
+                return
+            await asyncio.sleep(0.25)
 
 
-def incidents(slack: dict[str, Any], pagerduty: dict[str, Any]) -> dict[str, str]:
-    """An incident's id → its alert's name, from the cards and the pages of single alerts."""
-    found = {m["incident"]: m["names"][0] for m in slack["messages"] if m["incident"] and len(m["names"]) == 1}
-    for _, action, key, mentioned, _ in pagerduty["events"]:
-        if action == "trigger" and len(mentioned) == 1:
-            found[key.partition(".")[0]] = mentioned[0]
-    return found
-
-
-def on_pages(events: Sequence[Sequence[Any]], known: dict[str, str]) -> tuple[dict[str, float], list[str], int]:
-    """When each alert was first on an open page, by its name; the keys still open in the end; how many were opened."""
-    paged: dict[str, float] = {}
-    still: dict[str, None] = {}
-    opened = 0
-    for at, action, key, mentioned, words in events:
-        if action == "resolve":
-            still.pop(key, None)
-        elif action == "trigger":
-            opened += key not in still
-            still[key] = None
-            for name in {*mentioned, *(known[word] for word in words if word in known)}:
-                paged.setdefault(name, at)
-    return paged, list(still), opened
+def at_the_door(store: Path) -> dict[str, float]:
+    """When the first webhook of each alert was at alertbot's door, from its own record."""
+    with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as c:
+        rows = c.execute("SELECT at, body FROM events WHERE source = 'alertmanager' ORDER BY seq DESC").fetchall()
+    return {name: at / 1e6 for at, body in rows for name in names(body.decode())}
 
 
 def densest(posts: Sequence[tuple[float, str]]) -> int:
@@ -320,20 +259,18 @@ def densest(posts: Sequence[tuple[float, str]]) -> int:
 
 
 def median(runs: Sequence[Run]) -> Run:
-    """Field by field; of the words, those of the last run."""
-    numbers = {
-        f.name: statistics.median(getattr(run, f.name) for run in runs)
-        for f in fields(Run)
-        if f.name not in ("still_open", "board_texts")
-    }
-    return Run(**numbers, still_open=runs[-1].still_open, board_texts=runs[-1].board_texts)
+    """Field by field."""
+    return Run(*(statistics.median(values) for values in zip(*(astuple(run) for run in runs), strict=True)))
 
 
 HEADER: Final = (
-    "| providers | alerts | through | first critical page | last | criticals paged | all told | pages | posts | replies"
-    " | edits | posts/s/channel | 429s | open at PD | firing in Slack | not named in Slack | boards (open) | RSS MiB"
-    " | CPU s told | CPU s all |"
+    "| providers | alerts | through | first critical page | last | after its webhook | criticals paged | all told"
+    " | messages in Slack | a second and channel, at most | edits | answered 429 | last states not in Slack"
+    " | pages opened | left open | MiB | CPU s |"
 )
+NOTES: Final = """
+Seconds from the first alert's POST to Alertmanager; "after its webhook" is the longest that a critical alert took from
+alertbot's door to an open page. MiB and CPU are alertbot's own, and (+) those of the Alertmanager before it."""
 
 
 def row(storm: Storm, run: Run) -> str:
@@ -342,17 +279,14 @@ def row(storm: Storm, run: Run) -> str:
     def seconds(value: float) -> str:
         return "–" if math.isnan(value) else f"{value:.2f} s"
 
-    def beside(ours: float, before: float) -> str:
-        return f"{ours:,.1f} (+{before:,.1f})" if storm.through == "alertbot" else f"{ours:,.1f}"
+    def beside(ours: float, before: float, digits: int) -> str:
+        return f"{ours:,.{digits}f}" + (f" (+{before:,.{digits}f})" if storm.through == "alertbot" else "")
 
-    counts = (run.posts, run.replies, run.edits, run.posts_in_a_second, run.limited)
-    missing = (run.open_pages, run.firing_cards, run.unseen)
+    counts = (run.posts, run.posts_in_a_second, run.edits, run.limited, run.unseen, run.pages, run.open_pages)
     cells = [
-        storm.variant, f"{storm.size:,}", storm.through,
-        seconds(run.first_page), seconds(run.last_page), f"{run.paged:,.0f} of {storm.size // 10:,}",
-        seconds(run.told), f"{run.pages:,.0f}", *(f"{n:,.0f}" for n in (*counts, *missing)),
-        f"{run.boards:,.0f} ({run.open_boards:,.0f})", beside(run.rss, run.before_rss),
-        f"{run.cpu_told:,.1f}", beside(run.cpu, run.before_cpu),
+        storm.variant, f"{storm.size:,}", storm.through, seconds(run.first_page), seconds(run.last_page),
+        seconds(run.since_door), f"{run.paged:,.0f} of {storm.size // 10:,}", seconds(run.told),
+        *(f"{n:,.0f}" for n in counts), beside(run.rss, run.before_rss, 0), beside(run.cpu, run.before_cpu, 1),
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -360,7 +294,7 @@ def row(storm: Storm, run: Run) -> str:
 def table(found: dict[Storm, list[Run]]) -> str:
     """In Markdown, what is compared one below the other."""
     rule = "|---" * 3 + "|---:" * (HEADER.count("|") - 4) + "|"
-    return "\n".join([HEADER, rule, *(row(storm, median(runs)) for storm, runs in found.items())])
+    return "\n".join([HEADER, rule, *(row(storm, median(runs)) for storm, runs in found.items()), NOTES])
 
 
 async def run(args: argparse.Namespace) -> None:
@@ -368,14 +302,11 @@ async def run(args: argparse.Namespace) -> None:
     found: dict[Storm, list[Run]] = {}
     for variant in args.variant:
         for size in args.sizes:
-            storms = [Storm(variant, size, through, args.bound or BOUND[variant]) for through in args.through]
+            storms = [Storm(variant, size, through, args.bound) for through in args.through]
             for turn in range(1 if size >= LARGE else args.runs):
                 for storm in storms if turn % 2 == 0 else reversed(storms):
                     outcome = await storm.run()
                     print(row(storm, outcome), file=sys.stderr, flush=True)
-                    for what, some in (("open", outcome.still_open), ("board", outcome.board_texts)):
-                        for text in some[:3]:
-                            print(f"    {what}: {text}", file=sys.stderr, flush=True)
                     found.setdefault(storm, []).append(outcome)
     print(table(found))
     if args.json:
@@ -389,7 +320,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help=f"of each; from {LARGE:,} alerts on always one")
     parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--through", nargs="+", choices=THROUGH, default=THROUGH)
-    parser.add_argument("--bound", type=float, help="seconds that one run takes at most")
+    parser.add_argument("--bound", type=float, default=180.0, help="seconds that one run takes at most")
     parser.add_argument("--json", type=Path, help="where all figures go")
     given = parser.parse_args()
     if alertmanager_path() is None:

@@ -21,14 +21,13 @@ KEY: Final = "0123456789abcdef0123456789abcdef"
 #: Both group alike and wait alike: not at all for what is new, and so long for what changes.
 INTERVAL: Final = 10.0
 
-#: As a user would write it, but that a storm is over sooner: a run takes minutes, not hours.
+#: As a user would write it, but that no group waits to fill.
 BOT = """\
 global:
   slack_bot_token: xoxb-stand-in
   slack_api_url: http://127.0.0.1:{slack}/api/
   pagerduty_url: http://127.0.0.1:{pagerduty}/
-{limits}storms: {{quiet: 20s}}
-web: {{listen: 127.0.0.1:{port}}}
+{limits}web: {{listen: 127.0.0.1:{port}}}
 store: {{url: "sqlite:///{folder}/alertbot.db"}}
 route:
   receiver: dev
@@ -125,8 +124,8 @@ async def sink(kind: str, *, instant: bool) -> AsyncIterator[Process]:
 
 
 @contextlib.asynccontextmanager
-async def bot(*, slack: int, pagerduty: int, instant: bool) -> AsyncIterator[Process]:
-    """`alertbot serve` with a fresh store on the disk of the temp folder."""
+async def bot(*, slack: int, pagerduty: int, instant: bool) -> AsyncIterator[tuple[Process, Path]]:
+    """`alertbot serve` with a fresh store on the disk of the temp folder, and that store."""
     with _folder() as folder:
         port, config = _free_port(), folder / "alertbot.yml"
         limits = UNLIMITED if instant else ""
@@ -135,7 +134,7 @@ async def bot(*, slack: int, pagerduty: int, instant: bool) -> AsyncIterator[Pro
         )
         argv = [sys.executable, "-m", "alertbot", "serve", "--config", str(config), "--log-level", "ERROR"]
         async with _server(argv, port, folder) as process:
-            yield process
+            yield process, folder / "alertbot.db"
 
 
 @contextlib.asynccontextmanager

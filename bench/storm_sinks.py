@@ -15,7 +15,6 @@ import json
 import re
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
@@ -28,17 +27,15 @@ from tests.standins.slack import SlackStandin
 
 #: Each alert of a storm has a name of its own: wherever this stands, the alert is named.
 NAME: Final = re.compile(r"Storm\d{5}")
-#: A message that stands for many says for how many: alertbot's board.
-BOARD: Final = re.compile(r"Storm: (\d+) incidents")
+#: What stands for many says how many of them are open.
+BOARD: Final = re.compile(r"(\d+) of (\d+) incidents are open")
 #: In the first line of a message, that what it is about is over.
-ENDED: Final = re.compile(r"\[RESOLVED\]|\b(resolved|over|ended)\b")
-#: What may be an incident's id of ours; the driver knows which are.
-ID: Final = re.compile(r"\b[a-z2-7]{10}\b")
+ENDED: Final = re.compile(r"\[RESOLVED\]|\bresolved\b")
 
 
-def names(text: str) -> list[str]:
-    """The alerts that a text names, each once."""
-    return sorted(set(NAME.findall(text)))
+def names(text: str) -> set[str]:
+    """The alerts that a text names."""
+    return set(NAME.findall(text))
 
 
 class Tally(Protocol):
@@ -52,118 +49,89 @@ class Tally(Protocol):
 
 
 class Calls:
-    """All calls, by how they were answered."""
+    """When the last one came, and how many were refused for their number."""
 
     def __init__(self) -> None:
-        self.answers: Counter[str] = Counter()
         self.last = 0.0
+        self.limited = 0
 
-    def count(self, at: float, status: int, body: Any) -> bool:
+    def took(self, at: float, status: int, body: Any) -> bool:
         """Whether it was taken."""
-        error = body.get("error") if isinstance(body, dict) else None
-        self.answers[str(status) if status != 200 or not error else str(error)] += 1
         self.last = at
-        return status < 300 and not error
+        self.limited += status == 429
+        return status < 300 and not (isinstance(body, dict) and body.get("error"))
 
 
 class Pages:
-    """PagerDuty: `events` that were taken, as [at, action, dedup key, alerts named, words that may be incident ids]."""
+    """PagerDuty: when each alert was first on an open page, what is open, and how often a page was opened."""
 
     def __init__(self) -> None:
         self.calls = Calls()
-        self.events: list[tuple[float, str, str, list[str], list[str]]] = []
-        self.open: dict[str, float] = {}
-        self.named: set[str] = set()
+        self.paged: dict[str, float] = {}
+        self.open: set[str] = set()
+        self.opened = 0
 
     def heard(self, at: float, method: str, params: dict[str, Any], status: int, body: Any) -> None:
-        if not self.calls.count(at, status, body) or method != "/v2/enqueue":
+        if not self.calls.took(at, status, body) or method != "/v2/enqueue":
             return
         action, key = params["event_action"], params["dedup_key"]
-        ids: list[str] = []
-        mentioned: list[str] = []
-        if action == "trigger":
-            self.open.setdefault(key, at)
-            # A page names its alerts in the summary and in custom_details; a storm's may list incidents by their ids.
-            text = json.dumps(params["payload"])
-            mentioned, ids = names(text), sorted(set(ID.findall(text)))
-            self.named.update(mentioned)
-        elif action == "resolve":
-            self.open.pop(key, None)
-        self.events.append((at, action, key, mentioned, ids))
+        if action == "resolve":
+            self.open.discard(key)
+        elif action == "trigger":
+            self.opened += key not in self.open
+            self.open.add(key)
+            # A page names its alerts in the summary and in custom_details, a storm's page all that it stands for.
+            for name in names(json.dumps(params["payload"])):
+                self.paged.setdefault(name, at)
 
     def progress(self) -> dict[str, Any]:
-        return {"last": self.calls.last, "named": len(self.named), "open": len(self.open)}
+        return {"last": self.calls.last, "paged": len(self.paged), "open": len(self.open)}
 
     def record(self) -> dict[str, Any]:
-        return {"answers": self.calls.answers, "events": self.events}
+        return {"limited": self.calls.limited, "paged": self.paged, "opened": self.opened, "open": len(self.open)}
 
 
 class Messages:
-    """Slack: `messages` as they look now, `posts` as [at, channel] where the channel saw them, and two counts."""
+    """Slack: of each alert whether its newest message says that it is over, and what the boards say of theirs."""
 
     def __init__(self) -> None:
         self.calls = Calls()
-        self.messages: dict[str, dict[str, Any]] = {}
+        self.ended: dict[str, bool] = {}
+        self.boards: dict[str, tuple[int, int]] = {}
+        """Message → how many are open, of how many."""
         self.posts: list[tuple[float, str]] = []
-        self.replies = 0
         self.edits = 0
-        self.named: set[str] = set()
-        self.firing: set[str] = set()
-        self.boards: dict[str, tuple[int, bool]] = {}
-        """Message → for how many incidents it stands, and whether it says that they are over."""
 
     def heard(self, at: float, method: str, params: dict[str, Any], status: int, body: Any) -> None:
-        if not self.calls.count(at, status, body):
+        if not self.calls.took(at, status, body):
             return
-        if method == "chat.postMessage":
-            channel, ts = body["channel"], body["ts"]
-            if params.get("thread_ts"):
-                self.replies += 1
-                if not params.get("reply_broadcast"):
-                    return
-            self.posts.append((at, channel))
-            if not params.get("thread_ts"):
-                self._show(at, f"{channel}/{ts}", params)
-        elif method == "chat.update":
+        if method == "chat.update":
             self.edits += 1
-            self._show(at, f"{params['channel']}/{params['ts']}", params)
+            self._show(f"{params['channel']}/{params['ts']}", params)
+        elif method == "chat.postMessage":
+            reply = bool(params.get("thread_ts"))
+            if not reply or params.get("reply_broadcast"):
+                self.posts.append((at, body["channel"]))
+            if not reply:
+                self._show(f"{body['channel']}/{body['ts']}", params)
 
-    def _show(self, at: float, key: str, params: dict[str, Any]) -> None:
+    def _show(self, key: str, params: dict[str, Any]) -> None:
         text = json.dumps([params.get("text"), params.get("blocks"), params.get("attachments")])
-        mentioned, first = names(text), _first_line(params)
-        ended = ENDED.search(first) is not None
-        payload = (params.get("metadata") or {}).get("event_payload") or {}
-        board = BOARD.search(text)
-        self.messages[key] = {
-            "at": at,
-            "names": mentioned,
-            "ended": ended,
-            "incident": payload.get("incident", ""),
-            "board": board is not None,
-            "text": first,
-        }
-        if board is not None:
-            self.boards[key] = (int(board[1]), ended)
+        if (board := BOARD.search(text)) is not None:
+            self.boards[key] = (int(board[1]), int(board[2]))
             return
-        self.named.update(mentioned)
-        (self.firing.difference_update if ended else self.firing.update)(mentioned)
+        ended = ENDED.search(_first_line(params)) is not None
+        self.ended.update(dict.fromkeys(names(text), ended))
 
     def progress(self) -> dict[str, Any]:
         return {
             "last": self.calls.last,
-            "told": len(self.named) + sum(count for count, _ in self.boards.values()),
-            "firing": len(self.firing),
-            "boards": sum(not ended for _, ended in self.boards.values()),
+            "told": len(self.ended) + sum(total for _, total in self.boards.values()),
+            "settled": sum(self.ended.values()) + sum(total - still for still, total in self.boards.values()),
         }
 
     def record(self) -> dict[str, Any]:
-        return {
-            "answers": self.calls.answers,
-            "messages": list(self.messages.values()),
-            "posts": self.posts,
-            "replies": self.replies,
-            "edits": self.edits,
-        }
+        return {**self.progress(), "limited": self.calls.limited, "posts": self.posts, "edits": self.edits}
 
 
 def _first_line(params: dict[str, Any]) -> str:

@@ -93,14 +93,16 @@ def _client(config_file: Path, url: str | None, token: str | None) -> Client:
     return Client(url.rstrip("/") + "/", token)
 
 
-def _me() -> str:
+def me() -> str:
+    """Who runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a passwd entry
         return "cli"
 
 
-def _quoted(item: str) -> str:
+def quoted(item: str) -> str:
+    """An id as a part of a path."""
     return quote(item, safe="")
 
 
@@ -145,17 +147,17 @@ def explain(config_file: Path, url: str | None, token: str | None, as_json: bool
 
 def _entries(entries: Iterable[Mapping[str, Any]]) -> None:
     for entry in entries:
-        click.echo(f"  {_seconds(entry['at'])}  {entry['text']}  [{entry['reason']}]")
+        click.echo(f"  {seconds(entry['at'])}  {entry['text']}  [{entry['reason']}]")
 
 
-def _seconds(time: str | None) -> str:
+def seconds(time: str | None) -> str:
     """A time for people: without its fraction."""
     return re.sub(r"\.\d+", "", time or "")
 
 
 @cli.group(cls=ListByDefault)
 def incidents() -> None:
-    """What is going on: list, show, ack, resolve.
+    """What is going on: list, show, ack, resolve, silence, unsilence.
 
     \b
     Example: alertbot incidents list --status open
@@ -194,7 +196,7 @@ def incidents_list(
                 i["id"],
                 i["status"] + (", flapping" if i["flapping"] else ""),
                 i["severity"],
-                _seconds(i["opened_at"]),
+                seconds(i["opened_at"]),
                 i["counts"]["firing"] + i["counts"]["held"],
                 i["title"],
             )
@@ -268,10 +270,60 @@ for _name, _what, _wanted, _help in (
 ):
     incidents.command(_name, help=f"{_help}\n\n\b\nExample: alertbot incidents {_name} 5kq3v7x2ma")(
         asks_the_bot(
-            click.option("--by", default=_me, help="Who acts.", show_default="you")(
+            click.option("--by", default=me, help="Who acts.", show_default="you")(
                 click.argument("incident")(_act(_what, _wanted))
             )
         )
+    )
+
+
+@incidents.command("silence")
+@asks_the_bot
+@click.option("--for", "duration", default="", help="How long, as 1h; without it, until the alerts resolve.")
+@click.option("--comment", default="", help="Why: it shows in Alertmanager too.")
+@click.option("--by", default=me, help="Who acts.", show_default="you")
+@click.argument("incident")
+def incidents_silence(
+    config_file: Path,
+    url: str | None,
+    token: str | None,
+    as_json: bool,
+    duration: str,
+    comment: str,
+    by: str,
+    incident: str,
+) -> None:
+    """Silence exactly the alerts of an incident that fire now. What joins it later is told.
+
+    \b
+    Example: alertbot incidents silence 5kq3v7x2ma --for 1h --comment "the disk is being replaced"
+    """
+    path = f"api/v1/incidents/{quoted(incident)}/silence"
+    (found,) = ask(config_file, url, token, ("POST", path, (), {"by": by, "duration": duration, "comment": comment}))
+    ours = [s for s in found["silences"] if s["via"] == "alertbot"]
+    if as_json:
+        print_json(found)
+    for silence in () if as_json else ours:
+        until = f"until {seconds(silence['until'])}" if silence["until"] else "until they resolve"
+        click.echo(f"{len(silence['alerts'])} of {found['counts']['firing']} alerts are silenced {until}")
+        if silence["problem"]:
+            say(f"muted here only: {silence['problem']}")
+    if not ours:
+        raise No(f"{found['id']} is {found['status']}: there is nothing to silence")
+
+
+@incidents.command("unsilence")
+@asks_the_bot
+@click.argument("incident")
+def incidents_unsilence(config_file: Path, url: str | None, token: str | None, as_json: bool, incident: str) -> None:
+    """End the silence that was made through alertbot. What still fires is told anew.
+
+    \b
+    Example: alertbot incidents unsilence 5kq3v7x2ma
+    """
+    (found,) = ask(config_file, url, token, ("DELETE", f"api/v1/incidents/{quoted(incident)}/silence", (), None))
+    print_json(found) if as_json else click.echo(
+        f"{found['id']} is {found['status']}, and silenced no more by alertbot"
     )
 
 
@@ -316,7 +368,7 @@ def parked_show(config_file: Path, url: str | None, token: str | None, as_json: 
     \b
     Example: alertbot parked show a17-0
     """
-    (found,) = ask(config_file, url, token, ("GET", f"api/v1/parked/{_quoted(item)}", (), None))
+    (found,) = ask(config_file, url, token, ("GET", f"api/v1/parked/{quoted(item)}", (), None))
     if as_json:
         print_json(found)
         return
@@ -333,7 +385,7 @@ def parked_retry(config_file: Path, url: str | None, token: str | None, as_json:
     \b
     Example: alertbot parked retry a17-0
     """
-    (answer,) = ask(config_file, url, token, ("POST", f"api/v1/parked/{_quoted(item)}/retry", (), {}))
+    (answer,) = ask(config_file, url, token, ("POST", f"api/v1/parked/{quoted(item)}/retry", (), {}))
     print_json(answer) if as_json else click.echo(f"{item} is tried again")
 
 
@@ -346,7 +398,7 @@ def parked_drop(config_file: Path, url: str | None, token: str | None, as_json: 
     \b
     Example: alertbot parked drop a17-0
     """
-    (answer,) = ask(config_file, url, token, ("DELETE", f"api/v1/parked/{_quoted(item)}", (), None))
+    (answer,) = ask(config_file, url, token, ("DELETE", f"api/v1/parked/{quoted(item)}", (), None))
     print_json(answer) if as_json else click.echo(f"{item} is forgotten")
 
 
@@ -364,7 +416,7 @@ def test_receiver(
     \b
     Example: alertbot test critical
     """
-    (made,) = ask(config_file, url, token, ("POST", f"api/v1/receivers/{_quoted(receiver)}/test", (), {"by": _me()}))
+    (made,) = ask(config_file, url, token, ("POST", f"api/v1/receivers/{quoted(receiver)}/test", (), {"by": me()}))
     incident = made["incident"]["id"]
     deadline = time.monotonic() + wait
     while True:
@@ -373,7 +425,7 @@ def test_receiver(
         if not waiting or time.monotonic() > deadline:
             break
         time.sleep(0.2)
-    ask(config_file, url, token, ("POST", f"api/v1/incidents/{incident}/resolve", (), {"by": _me()}))
+    ask(config_file, url, token, ("POST", f"api/v1/incidents/{incident}/resolve", (), {"by": me()}))
     bad = [d for d in found["deliveries"] if d["status"] not in ("sent", "dry_run")]
     if as_json:
         print_json({"incident": incident, "deliveries": found["deliveries"]})

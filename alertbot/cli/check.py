@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from alertbot.cli.base import CouldNot, cli, config_option, json_option, print_json
+from alertbot.cli.base import CouldNot, cli, config_option, json_option, print_json, run
+from alertbot.commands.online import check_online
 from alertbot.config.check import Rule, check_rules
 from alertbot.config.load import ConfigErrors, load
 from alertbot.enrich.runbooks import runbooks_of, url_problem
@@ -17,14 +18,15 @@ from alertbot.render import check_templates
 @cli.command()
 @config_option
 @click.option("--rules", "rules", multiple=True, metavar="GLOB", help="Prometheus rule files to check too.")
+@click.option("--online", is_flag=True, help="Ask Slack and PagerDuty too. Nothing is posted.")
 @click.argument("more", nargs=-1, metavar="[MORE RULES]…")
 @json_option
-def check(config_file: Path, rules: tuple[str, ...], more: tuple[str, ...], as_json: bool) -> None:
+def check(config_file: Path, rules: tuple[str, ...], online: bool, more: tuple[str, ...], as_json: bool) -> None:
     """Check the config and the templates; with rule files, also what becomes of their alerts.
 
     Prints one `file:line: what` for each problem, and exits 1 if there is any. Warnings do not count. Of an alert
     it asks: is there a runbook_url, or a file in runbooks.path that is for it? is its severity known? does a route
-    take it, or the root only?
+    take it, or the root only? With --online also: which scope, channel or token is missing?
 
     \b
     Example: alertbot check --config alertbot.yml --rules 'rules/*.yml'
@@ -33,6 +35,7 @@ def check(config_file: Path, rules: tuple[str, ...], more: tuple[str, ...], as_j
         raise CouldNot(f"{more[0]}: what is this? Rule files come after --rules")
     problems: list[str] = []
     warnings: list[str] = []
+    notes: list[str] = []
     try:
         config = load(config_file, os.environ, need_secrets=False)
     except ConfigErrors as error:
@@ -48,14 +51,20 @@ def check(config_file: Path, rules: tuple[str, ...], more: tuple[str, ...], as_j
             return runbooks.find({**rule.labels, "alertname": rule.alert}, rule.annotations, of_rule=True) is not None
 
         problems += map(str, check_rules(config.policy, (*rules, *more), has_runbook))
+        if online:
+            asked = run(check_online(config))
+            problems += map(str, asked.problems)
+            notes += asked.notes
     problems += check_templates()
     if as_json:
-        print_json({"problems": problems, "warnings": warnings})
+        print_json({"problems": problems, "warnings": warnings, **({"online": notes} if online else {})})
     else:
         for line in problems:
             click.echo(line)
         for line in warnings:
             click.echo(f"warning: {line}", err=True)
+        for line in notes:
+            click.echo(line, err=True)
         if not problems:
             click.echo(f"{config_file}: good")
     if problems:

@@ -14,11 +14,36 @@ from datetime import timedelta
 from typing import Final
 
 from alertbot.config.integrations import entries
-from alertbot.config.models import InhibitRuleModel, Limits, ReceiverModel, RouteModel, Settings, SeverityModel
+from alertbot.config.models import (
+    Deploys,
+    EscalationPolicy,
+    InhibitRuleModel,
+    Limits,
+    MaintenanceModel,
+    ReceiverModel,
+    RouteModel,
+    Settings,
+    SeverityModel,
+)
+from alertbot.config.models import Heartbeat as HeartbeatModel
 from alertbot.domain.budgets import EMAIL, PAGERDUTY, SLACK_POSTS, SLACK_UPDATES, SMS, Rate
+from alertbot.domain.deploys import DeploySettings
+from alertbot.domain.intervals import TimeInterval
 from alertbot.domain.matchers import Matcher
-from alertbot.domain.policy import Destination, Flapping, InhibitRule, Policy, Receiver, Severity, Storms
+from alertbot.domain.policy import (
+    Destination,
+    Escalation,
+    EscalationStep,
+    Flapping,
+    Heartbeat,
+    InhibitRule,
+    Policy,
+    Receiver,
+    Severity,
+    Storms,
+)
 from alertbot.domain.routing import Route
+from alertbot.domain.windows import MAINTENANCE_NAME, Naming, Recurring
 
 #: What the root has where it says nothing (dispatch/route.go, DefaultRouteOpts; `reopen_within` is ours).
 ROOT: Final = Route(key="", receiver="")
@@ -39,16 +64,48 @@ def compile_policy(settings: Settings) -> Policy:
         route=compile_route(settings.route),
         receivers={r.name: _receiver(r, destinations[r.name]) for r in settings.receivers},
         inhibit_rules=tuple(_rule(i, rule) for i, rule in enumerate(settings.inhibit_rules)),
-        intervals={i.name: i.time_intervals for i in (*settings.time_intervals, *settings.mute_time_intervals)},
-        storms=Storms(
-            settings.storms.cards, settings.storms.every, settings.storms.quiet, settings.deploys.labels.service
-        ),
+        heartbeats=tuple(_heartbeat(h) for h in settings.heartbeats),
+        escalations={p.name: _escalation(p) for p in settings.escalation_policies},
+        intervals=_intervals(settings),
+        storms=Storms(settings.storms.cards, settings.storms.every, settings.storms.quiet),
+        deploys=_deploys(settings.deploys),
+        maintenance=tuple(_recurring(settings, m) for m in settings.maintenance),
+        alertmanager=bool(settings.global_.alertmanager_url),
         flapping=Flapping(settings.flapping.changes, settings.flapping.within, settings.flapping.quiet),
+    )
+
+
+def _intervals(settings: Settings) -> dict[str, tuple[TimeInterval, ...]]:
+    return {i.name: i.time_intervals for i in (*settings.time_intervals, *settings.mute_time_intervals)}
+
+
+def _recurring(settings: Settings, model: MaintenanceModel) -> Recurring:
+    known = _intervals(settings)
+    inside = tuple(interval for name in model.time_intervals for interval in known[name])
+    return Recurring(model.name, {"alertname": MAINTENANCE_NAME, **model.labels}, inside, model.reason)
+
+
+def _deploys(model: Deploys) -> DeploySettings:
+    return DeploySettings(
+        settle=model.settle,
+        max_duration=model.max_duration,
+        lookback=model.lookback,
+        panic_threshold=model.panic_threshold,
+        naming=Naming(model.labels.service, model.labels.environment),
     )
 
 
 def _receiver(model: ReceiverModel, destinations: list[Destination]) -> Receiver:
     return Receiver(model.name, tuple(destinations), model.fallback, model.fallback_after)
+
+
+def _heartbeat(model: HeartbeatModel) -> Heartbeat:
+    matchers = _matchers(model.matchers, {}, {})
+    return Heartbeat(model.name, matchers, model.every, model.receiver, model.grace, model.severity or "")
+
+
+def _escalation(model: EscalationPolicy) -> Escalation:
+    return Escalation(model.name, tuple(EscalationStep(s.after, s.receiver) for s in model.steps), model.repeat)
 
 
 def compile_rates(limits: Limits) -> dict[str, Rate]:
@@ -65,7 +122,7 @@ def compile_rates(limits: Limits) -> dict[str, Rate]:
 
 def compile_severities(models: Iterable[SeverityModel]) -> tuple[Severity, ...]:
     """In the order of the file, most urgent first."""
-    return tuple(Severity(s.name, s.aliases, s.ack_within) for s in models)
+    return tuple(Severity(s.name, s.aliases, s.ack_within, s.remind_acknowledged) for s in models)
 
 
 def compile_route(model: RouteModel) -> Route:

@@ -24,11 +24,23 @@ def doubts(settings: Settings, policy: Policy) -> Iterator[tuple[Path, str]]:
     if not web.webhook_tokens and not is_loopback(web.listen.rpartition(":")[0]):
         what = "anybody could raise alerts at this address: `serve` refuses it without web.webhook_tokens"
         yield ("web", "listen"), what
+    if settings.slos and settings.global_.prometheus_url is None:
+        yield ("slos",), "nobody is asked for these error budgets: set global.prometheus_url"
     for i, receiver in enumerate(settings.receivers):
-        stands_in = policy.receivers.get(receiver.fallback or "")
-        if stands_in is not None and all(d.integration == "log" for d in stands_in.destinations):
+        if _only_logs(policy, receiver.fallback or ""):
             what = f"the fallback `{receiver.fallback}` has no integrations: only the log would hear of it"
             yield ("receivers", i, "fallback"), what
+
+    for i, escalation in enumerate(settings.escalation_policies):
+        for j, step in enumerate(escalation.steps):
+            if _only_logs(policy, step.receiver):
+                what = f"the receiver `{step.receiver}` has no integrations: only the log would hear of the escalation"
+                yield ("escalation_policies", i, "steps", j, "receiver"), what
+
+
+def _only_logs(policy: Policy, receiver: str) -> bool:
+    found = policy.receivers.get(receiver)
+    return found is not None and all(d.integration == "log" for d in found.destinations)
 
 
 def _critical_holds(policy: Policy) -> Iterator[tuple[Path, str]]:

@@ -11,27 +11,7 @@ from alertbot.config.yaml import Document
 #: What may be written already and does nothing yet → what it will do. Indices and `routes` are left out of a
 #: path. Whoever builds a part deletes its line here; nothing else says that it is missing.
 NOT_IN_EFFECT: Final[Mapping[str, str]] = {
-    "escalation_policies": "bring in further receivers while nobody acknowledges",
-    "route.escalation": "bring in further receivers while nobody acknowledges",
-    "severities.ack_within": "count and show incidents that nobody acknowledged in time",
-    "deploys": "hold alerts of what is being deployed, and show recent deploys with an alert",
-    "heartbeats": "tell a receiver when an alert that must keep firing falls silent",
-    "slos": "show the error budget with an incident",
-    # `alertbot runbook` and `alertbot check --rules` read the folder already.
-    "runbooks.path": "show the runbook with an incident",
-    "runbooks.url": "link a runbook that is not in runbooks.path",
-    "global.alertmanager_url": "reconcile with Alertmanager and make silences",
-    "global.prometheus_url": "draw graphs and read error budgets",
     "global.heartbeat_url": "tell a dead man's switch that alertbot is alive",
-    "global.pagerduty_api_url": "write notes and ask who is on call",
-    "global.pagerduty_api_token": "write notes and ask who is on call",
-    "global.pagerduty_webhook_secret": "take acknowledgements from PagerDuty",
-    "global.slack_signing_secret": "take commands and buttons from Slack",
-    "global.slack_app_token": "take commands and buttons through Slack's Socket Mode",
-    "web.github_webhook_secret": "take deploys from GitHub",
-    "web.vercel_webhook_secret": "take deploys from Vercel",
-    "web.railway_webhook_secret": "take deploys from Railway",
-    "web.argocd_webhook_secret": "take deploys from Argo CD",
     "web.sentry_webhook_secret": "take alerts from Sentry",
 }
 

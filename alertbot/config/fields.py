@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from email.utils import getaddresses
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretStr
 
+from alertbot.config.patterns import Pattern, query_pattern, url_pattern
 from alertbot.domain.durations import DurationError, parse_duration
 from alertbot.domain.intervals import IntervalError, TimeInterval, parse_interval
 from alertbot.domain.matchers import Matcher, MatcherError, parse_matchers
@@ -31,6 +32,7 @@ _UNITS: Final = {
     "gib": 2**30,
 }
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{4,14}")
+_ACTOR: Final = re.compile(r"[UWS][A-Z0-9]{4,20}|[^\s@<>]+@[^\s@<>]+")
 _MENTION: Final = re.compile(r"@?(here|channel|everyone|[UWS][A-Z0-9]{4,20})")
 # What Alertmanager's own parser keeps for itself in an unquoted name (matcher/parse/lexer.go), and white
 # space.
@@ -46,6 +48,10 @@ def _duration(value: object) -> timedelta:
         return parse_duration(value)
     except DurationError as error:
         raise ValueError(str(error)) from None
+
+
+def _as_tuple(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 def _more_than_nothing(value: timedelta) -> timedelta:
@@ -166,6 +172,17 @@ def _phone_number(value: str) -> str:
     return plain
 
 
+def _may_act(value: object) -> tuple[str, ...] | None:
+    if value is None or value == "anyone":
+        return None
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("expected `anyone`, or a list of people's IDs (U…), user groups' IDs (S…) and mail addresses")
+    for actor in value:
+        if not isinstance(actor, str) or not _ACTOR.fullmatch(actor):
+            raise ValueError(f"{actor!r} is no person's ID (U…), no user group's ID (S…) and no mail address")
+    return tuple(actor.lower() if "@" in actor else actor for actor in value)
+
+
 def _mention(value: str) -> str:
     found = _MENTION.fullmatch(value)
     if found is None:
@@ -187,6 +204,18 @@ def _name(value: str) -> str:
     return value
 
 
+def _url_pattern(value: object) -> Pattern:
+    if not isinstance(value, str):
+        raise ValueError("expected an address, such as https://logs.example.org/?q={{ labels.service }}")
+    return url_pattern(value)
+
+
+def _query_pattern(value: object) -> Pattern:
+    if not isinstance(value, str):
+        raise ValueError("expected a query of PromQL")
+    return query_pattern(value)
+
+
 def _no_empty_secret(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
@@ -203,12 +232,17 @@ def _secret_url(value: SecretStr) -> SecretStr:
     return value
 
 
+_T = TypeVar("_T")
+#: One value, or a list of them.
+OneOrMore = Annotated[tuple[_T, ...], BeforeValidator(_as_tuple)]
 Bool = Annotated[bool, BeforeValidator(_boolean)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration = Annotated[timedelta, BeforeValidator(_duration), AfterValidator(_more_than_nothing)]
 Size = Annotated[int, BeforeValidator(_size)]
 #: One line of a `matchers` list. Alertmanager takes several matchers in one line too.
 MatcherLine = Annotated[tuple[Matcher, ...], PlainValidator(_matchers)]
+UrlPattern = Annotated[Pattern, PlainValidator(_url_pattern)]
+QueryPattern = Annotated[Pattern, PlainValidator(_query_pattern)]
 Interval = Annotated[TimeInterval, PlainValidator(_interval)]
 Name = Annotated[str, AfterValidator(_name)]
 LabelValue = Annotated[str, BeforeValidator(_label_value)]
@@ -218,6 +252,8 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Address = Annotated[str, AfterValidator(_address)]
 MailAddresses = Annotated[str, AfterValidator(_mail_addresses)]
 PhoneNumber = Annotated[str, AfterValidator(_phone_number)]
+#: None: anyone.
+MayAct = Annotated[tuple[str, ...] | None, PlainValidator(_may_act)]
 Mention = Annotated[str, AfterValidator(_mention)]
 Channel = Annotated[str, AfterValidator(_channel)]
 #: A secret of one line. Optional ones are `Secret | None`; an empty one is none.

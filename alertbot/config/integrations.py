@@ -15,8 +15,6 @@ from datetime import timedelta
 from email.utils import getaddresses
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from alertbot.config.models import (
     EmailConfig,
     Global,
@@ -28,6 +26,7 @@ from alertbot.config.models import (
     WebhookConfig,
 )
 from alertbot.config.problems import Path
+from alertbot.config.secrets import plain
 from alertbot.domain.policy import Destination
 
 #: Names one integration: the receiver, the kind (`slack`), and `to`.
@@ -57,13 +56,14 @@ class PagerDuty(Resolved):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slack(Resolved):
     """`api_url` is the base URL that a method's name is added to; `mentions` are IDs, or here, channel,
-    everyone.
+    everyone. `answered`: presses of its buttons reach us.
     """
 
     channel: str
     bot_token: str = field(repr=False)
     api_url: str
     mentions: tuple[str, ...]
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +195,7 @@ class _Names:
 
 
 def _pagerduty(defaults: Global, config: PagerDutyConfig, names: _Names) -> PagerDuty:
-    key = _plain(config.routing_key)
+    key = plain(config.routing_key)
     to = config.name or names.next(key or None)
     return PagerDuty(
         to=to,
@@ -210,7 +210,7 @@ def _pagerduty(defaults: Global, config: PagerDutyConfig, names: _Names) -> Page
 
 
 def _slack(defaults: Global, config: SlackConfig) -> Slack:
-    token = _plain(config.bot_token) or _plain(defaults.slack_bot_token)
+    token = plain(config.bot_token) or plain(defaults.slack_bot_token)
     return Slack(
         to=f"{config.channel} ({config.name})" if config.name else config.channel,
         lane=f"slack:{config.channel}",
@@ -220,11 +220,14 @@ def _slack(defaults: Global, config: SlackConfig) -> Slack:
         bot_token=token,
         api_url=defaults.slack_api_url,
         mentions=config.mentions,
+        # A bot token of its own is another app's, whose presses are signed with a secret that we do not have.
+        answered=token == plain(defaults.slack_bot_token)
+        and bool(defaults.slack_signing_secret or defaults.slack_app_token),
     )
 
 
 def _sms(defaults: Global, config: SmsConfig, number: str) -> Sms:
-    sid, token = defaults.twilio_account_sid or "", _plain(defaults.twilio_auth_token)
+    sid, token = defaults.twilio_account_sid or "", plain(defaults.twilio_auth_token)
     service = config.messaging_service_sid or ""
     return Sms(
         to=number,
@@ -258,14 +261,14 @@ def _email(defaults: Global, config: EmailConfig) -> Email:
         port=int(port) if port else 25,
         hello=config.hello or defaults.smtp_hello,
         auth_username=config.auth_username or defaults.smtp_auth_username or "",
-        auth_password=_plain(config.auth_password) or _plain(defaults.smtp_auth_password),
+        auth_password=plain(config.auth_password) or plain(defaults.smtp_auth_password),
         require_tls=not is_loopback(host) if require_tls is None else require_tls,
         headers=dict(config.headers),
     )
 
 
 def _webhook(config: WebhookConfig, hosts: dict[str, _Names]) -> Webhook:
-    url = _plain(config.url)
+    url = plain(config.url)
     parts = urlsplit(url)
     host = (parts.hostname or "webhook") + (f":{parts.port}" if parts.port is not None else "")
     to = config.name or hosts.setdefault(host, _Names(host)).next(url or None)
@@ -275,7 +278,7 @@ def _webhook(config: WebhookConfig, hosts: dict[str, _Names]) -> Webhook:
         dry=None if url else "url",
         send_resolved=config.send_resolved,
         url=url,
-        bearer_token=_plain(config.bearer_token),
+        bearer_token=plain(config.bearer_token),
         headers={name: value.get_secret_value() for name, value in config.headers.items()},
         timeout=config.timeout,
     )
@@ -289,10 +292,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def _plain(secret: SecretStr | None) -> str:
-    return "" if secret is None else secret.get_secret_value()
 
 
 def _short(secret: str, digits: int) -> str:

@@ -8,6 +8,7 @@ where the places are known.
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -23,16 +24,20 @@ from alertbot.config.fields import (
     LabelValue,
     MailAddresses,
     MatcherLine,
+    MayAct,
     Mention,
     Name,
+    OneOrMore,
     Password,
     PhoneNumber,
     PositiveDuration,
+    QueryPattern,
     Regex,
     Secret,
     SecretItem,
     SecretUrl,
     Size,
+    UrlPattern,
 )
 from alertbot.redis_url import SCHEMES, RedisUrl
 
@@ -119,8 +124,18 @@ class Global(Section):
     twilio_account_sid: str | None = None
     twilio_auth_token: Secret = None
     twilio_from: str | None = None
-    alertmanager_url: BaseUrl = "http://localhost:9093/"
-    prometheus_url: BaseUrl = "http://localhost:9090/"
+    alertmanager_url: OneOrMore[BaseUrl] = ()
+    """The members of one cluster. None: alertbot knows only what it is sent, and silences only itself."""
+    alertmanager_username: str | None = None
+    alertmanager_password: Password = None
+    alertmanager_bearer_token: Secret = None
+    alertmanager_external_url: OneOrMore[BaseUrl] = ()
+    """What they call themselves in webhooks (`--web.external-url`), where that is another."""
+    alertmanager_receiver: Regex | None = None
+    """Which of its receivers have our webhook; not given: those by which alerts came."""
+    reconcile_every: PositiveDuration = timedelta(minutes=1)
+    prometheus_url: BaseUrl | None = None
+    """Not given: no graphs and no error budgets."""
     heartbeat_url: SecretUrl = None
     limits: Limits = Limits()
 
@@ -156,6 +171,8 @@ class SeverityModel(Section):
     name: Name
     aliases: tuple[Name, ...] = ()
     ack_within: PositiveDuration | None = None
+    remind_acknowledged: Bool = False
+    """Whoever acknowledged is reminded after `ack_within`, if it is not resolved by then."""
 
 
 def default_severities() -> tuple[SeverityModel, ...]:
@@ -276,11 +293,18 @@ class EscalationStep(Section):
     receiver: str
 
 
+def _in_order(steps: tuple[EscalationStep, ...]) -> tuple[EscalationStep, ...]:
+    if any(a.after >= b.after for a, b in pairwise(steps)):
+        raise ValueError("the steps go in the order of their times, each later than the one before")
+    return steps
+
+
 class EscalationPolicy(Section):
-    """Steps, in the order of their times."""
+    """Steps, in the order of their times; after the last they start again, `repeat` times."""
 
     name: Name
-    steps: Annotated[tuple[EscalationStep, ...], NonEmpty]
+    steps: Annotated[tuple[EscalationStep, ...], NonEmpty, AfterValidator(_in_order)]
+    repeat: int = Field(0, ge=0, le=100)
 
 
 class InhibitRuleModel(Section):
@@ -314,6 +338,15 @@ class Deploys(Section):
     lookback: PositiveDuration = timedelta(hours=2)
 
 
+class MaintenanceModel(Section):
+    """A maintenance window that opens by itself, in each of these time intervals."""
+
+    name: Name
+    time_intervals: Annotated[tuple[str, ...], NonEmpty]
+    labels: Equals = {}
+    reason: str = ""
+
+
 class FlappingModel(Section):
     """So many opens and closes within a time are flapping, until quiet for so long."""
 
@@ -336,16 +369,38 @@ class Heartbeat(Section):
     matchers: Annotated[tuple[MatcherLine, ...], NonEmpty]
     every: PositiveDuration
     receiver: str
+    grace: Duration = timedelta(minutes=1)
+    severity: str | None = None
+    """Not given: the most urgent one."""
 
 
 class Slo(Section):
-    """An objective, whose error budget an incident is shown with."""
+    """An objective, in percent, whose error budget an incident is shown with.
+
+    `query` answers the share of the budget that is left (1: all of it); or `good` and `total` count events over
+    `window`. They know `labels` and `window`.
+    """
 
     name: Name
     objective: float = Field(gt=0, lt=100)
     window: PositiveDuration = timedelta(days=30)
-    query: str | None = None
+    query: QueryPattern | None = None
+    good: QueryPattern | None = None
+    total: QueryPattern | None = None
     matchers: tuple[MatcherLine, ...] = ()
+
+
+class SlackModel(Section):
+    """Who may act on an incident from Slack: these people and user groups, or whomever Slack lets (`anyone`, None)."""
+
+    may_act: MayAct = None
+
+
+class LinkModel(Section):
+    """A way on from an incident, made of an alert's labels; not shown for an alert that lacks one of them."""
+
+    name: Name
+    url: UrlPattern
 
 
 class TimeIntervalModel(Section):
@@ -375,11 +430,14 @@ class Settings(Section):
     escalation_policies: tuple[EscalationPolicy, ...] = ()
     inhibit_rules: tuple[InhibitRuleModel, ...] = ()
     deploys: Deploys = Deploys()
+    maintenance: tuple[MaintenanceModel, ...] = ()
     flapping: FlappingModel = FlappingModel()
     storms: StormsModel = StormsModel()
     runbooks: Runbooks = Runbooks()
+    slack: SlackModel = SlackModel()
     heartbeats: tuple[Heartbeat, ...] = ()
     slos: tuple[Slo, ...] = ()
+    links: tuple[LinkModel, ...] = ()
     time_intervals: tuple[TimeIntervalModel, ...] = ()
     mute_time_intervals: tuple[TimeIntervalModel, ...] = ()
     """The older name of time_intervals; Alertmanager still takes it."""

@@ -30,6 +30,8 @@ class References:
         receivers = self.names("receivers", "receiver")
         self.names("heartbeats", "heartbeat")
         self.names("slos", "slo")
+        self.names("links", "link")
+        self.budgets()
         policies = self.names("escalation_policies", "escalation policy")
         intervals = self.names("time_intervals", "time interval")
         intervals += self.names("mute_time_intervals", "time interval", intervals)
@@ -50,8 +52,13 @@ class References:
             for j, step in enumerate(_list(policy.get("steps"))):
                 at = ("escalation_policies", i, "steps", j, "receiver")
                 self.refers(_dict(step).get("receiver"), at, "receiver", receivers)
+        self.names("maintenance", "maintenance window")
+        for i, window in self.items("maintenance"):
+            for j, name in enumerate(_list(window.get("time_intervals"))):
+                self.refers(name, ("maintenance", i, "time_intervals", j), "time interval", intervals)
         for i, heartbeat in self.items("heartbeats"):
             self.refers(heartbeat.get("receiver"), ("heartbeats", i, "receiver"), "receiver", receivers)
+            self.refers(heartbeat.get("severity"), ("heartbeats", i, "severity"), "severity", severities)
         self.fallbacks(receivers)
         self.severity_maps(severities)
 
@@ -157,6 +164,14 @@ class References:
                 looping.update(way)
                 what = f"fallbacks go in a circle: {' → '.join([*way, way[0]])}"
                 self.walk.problem(("receivers", i, "fallback"), what)
+
+    def budgets(self) -> None:
+        """How Prometheus is to be asked for an error budget: in one of two ways."""
+        for i, slo in self.items("slos"):
+            one, two = slo.get("query"), [slo.get("good"), slo.get("total")]
+            if slo and (bool(one) == any(two) or (any(two) and not all(two))):
+                what = "give `query`, what is left of the budget from 0 to 1, or both `good` and `total`"
+                self.walk.problem(("slos", i), what)
 
     def severity_maps(self, severities: list[str]) -> None:
         for i, receiver in self.items("receivers"):

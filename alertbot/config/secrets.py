@@ -7,6 +7,11 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, SecretStr
 
 
+def plain(secret: SecretStr | None) -> str:
+    """A secret's text; empty where there is none."""
+    return "" if secret is None else secret.get_secret_value()
+
+
 def secrets_of(value: object) -> Iterator[str]:
     """The plain text of each secret in a settings model, at any depth."""
     if isinstance(value, SecretStr):

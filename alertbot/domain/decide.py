@@ -2,7 +2,7 @@
 
 Pure. `needs` says what to load for an event, `needs_more` what follows from what was loaded, `decide` answers. What
 is decided
-stands in `reports` (alerts), `flush` (the clock) and `people`.
+stands in `reports` (alerts), `flush` (the clock), `people`, and `releases` (deploys and maintenance).
 """
 
 from __future__ import annotations
@@ -10,30 +10,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from alertbot.domain import flush, inhibit, people, reports
+from alertbot.domain import escalate, flush, heartbeats, inhibit, people, releases, remote, reports, silences
 from alertbot.domain.events import (
     Acknowledged,
+    ActRefused,
     AlertsReported,
+    Assigned,
+    DeployReported,
+    Escalated,
     Event,
+    HeartbeatsExpected,
     KeptFailing,
+    MaintenanceReported,
     NoteAdded,
     ReceiverTested,
+    ReleaseChecked,
+    RemoteChanged,
     ResolvedByPerson,
+    SeenThere,
+    Silenced,
+    SilenceKept,
+    Unsilenced,
+    WindowDue,
     Woken,
 )
 from alertbot.domain.fingerprint import fingerprint
 from alertbot.domain.model import SEVERITY_LABEL, Alert
-from alertbot.domain.policy import Policy
+from alertbot.domain.policy import Heartbeat, Policy
 from alertbot.domain.routing import group_labels, incident_key, match
 from alertbot.domain.severity import severities_of
 from alertbot.domain.situation import Decision, Situation
+from alertbot.domain.windows import WindowKind, going_on
 from alertbot.domain.work import Work
 
 
 class Needs:
     """What to load, as sets (the store's `Keys` without the store)."""
 
-    __slots__ = ("identities", "incident_keys", "incidents", "labels", "members", "relations", "waiting")
+    __slots__ = (
+        "deploys_since", "held_in", "identities", "incident_keys", "incidents", "labels", "members", "relations",
+        "services", "waiting", "windows",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.identities: set[str] = set()
@@ -43,22 +60,46 @@ class Needs:
         self.relations: set[str] = set()
         self.waiting: set[str] = set()
         self.labels: Mapping[str, str] | None = None
+        self.windows: set[str] = set()
+        """With any name, also all that are not over."""
+        self.held_in: set[str] = set()
+        self.services: set[str] = set()
+        self.deploys_since: datetime | None = None
+
+    def all_windows(self, policy: Policy, now: datetime) -> None:
+        """Those that are not over, and what is known of the repeating ones that go on."""
+        self.windows.update(("", *(window.id for window in going_on(policy.maintenance, now))))
 
 
-def needs(event: Event, into: Needs) -> None:
+def needs(policy: Policy, event: Event, now: datetime, into: Needs) -> None:
     """What the event names by itself."""
     match event:
         case AlertsReported():
             into.identities.update(report.fingerprint for report in event.alerts)
         case Woken(incident):
             into.members.add(incident)
+            into.all_windows(policy, now)
+        case DeployReported(report):
+            into.all_windows(policy, now)
+            into.services.add(report.service)
+            into.deploys_since = now - policy.deploys.lookback - policy.deploys.max_duration
+        case MaintenanceReported() | WindowDue() | ReleaseChecked():
+            into.all_windows(policy, now)
+            into.windows.add(event.id if isinstance(event, MaintenanceReported) else event.window)
+            into.identities.update(event.gone if isinstance(event, ReleaseChecked) else ())
         case Acknowledged():
             if event.incident:
                 into.incidents.add(event.incident)
             else:
                 into.labels = event.labels
-        case ResolvedByPerson() | NoteAdded() | KeptFailing():
+        case ResolvedByPerson() | NoteAdded() | Assigned() | Escalated() | ActRefused() | KeptFailing() | SilenceKept():
             into.incidents.add(event.incident)
+        case Silenced() | Unsilenced() | RemoteChanged():
+            into.members.add(event.incident)
+        case SeenThere():
+            into.identities.update(event.silences, event.vouched, event.ended)
+        case HeartbeatsExpected():
+            into.incidents.update(event.watches)
         case ReceiverTested():
             pass
 
@@ -88,12 +129,51 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
                         into.waiting.update(row.source_of)
                     if cut_off and row.incident:
                         into.members.add(row.incident)
+            for heartbeat, beat in heartbeats.sift(situation.policy, event)[1]:
+                _needs_heartbeat(situation.policy, heartbeat, beat.labels, into)
         case Woken(incident):
+            known_watch = situation.incidents.get(incident)
+            if known_watch is not None and known_watch.watch:
+                waited = heartbeats.labels_of(situation.policy, known_watch)
+                if waited is not None:
+                    _needs_heartbeat(situation.policy, *waited, into)
             for alert in situation.members(incident):
                 if alert.firing:
                     into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))
+            into.held_in.update(w.id for w in situation.windows() if w.kind is WindowKind.DEPLOY)
+        case DeployReported():
+            into.held_in.update(w.id for w in situation.windows() if w.kind is WindowKind.DEPLOY)
+        case MaintenanceReported():
+            into.held_in.add(event.id)
+        case WindowDue(name):
+            window = situation.known_windows.get(name)
+            into.held_in.update((name, *window.joined) if window is not None else ())
+        case ReleaseChecked():
+            for identity in event.gone:
+                into.incidents.update(row.incident for row in situation.current(identity) if row.incident)
+        case SeenThere():
+            for identity in (*event.silences, *event.ended):
+                into.members.update(row.incident for row in situation.current(identity) if row.incident)
         case _:
             pass
+
+
+def _needs_heartbeat(policy: Policy, heartbeat: Heartbeat, labels: Mapping[str, str], into: Needs) -> None:
+    for watch, incident, identity in heartbeats.keys_of(policy, heartbeat, labels):
+        into.incident_keys.update((watch, incident))
+        into.identities.add(identity)
+    into.waiting.update(heartbeats.relations_of(policy, heartbeat, labels))
+
+
+def needs_last(situation: Situation, event: Event, more: Needs, into: Needs) -> None:
+    """What follows from that again: the incidents that wait for a source or a window, and what else may hold them."""
+    waiting = {incident for name in more.waiting for incident in situation.waiting(name)}
+    held = situation.held_in(more.held_in)
+    into.incidents.update({*waiting, *(alert.incident for alert in held)} - situation.incidents.keys())
+    if isinstance(event, WindowDue):
+        for alert in held:
+            if alert.firing:
+                into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))
 
 
 def decide(situation: Situation, event: Event, now: datetime, trace_id: str = "") -> Decision:
@@ -101,7 +181,9 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
     work = Work(situation, now, trace_id)
     match event:
         case AlertsReported():
-            reports.report(work, event)
+            others, beats = heartbeats.sift(situation.policy, event)
+            reports.report(work, others)
+            heartbeats.heard(work, beats)
         case Woken(incident):
             flush.wake(work, incident)
         case Acknowledged():
@@ -110,10 +192,36 @@ def decide(situation: Situation, event: Event, now: datetime, trace_id: str = ""
             people.resolve(work, event)
         case NoteAdded():
             people.note(work, event)
+        case HeartbeatsExpected():
+            heartbeats.expect(work, event)
+        case Escalated():
+            escalate.by_person(work, event)
+        case RemoteChanged():
+            remote.changed(work, event)
+        case Assigned():
+            people.assign(work, event)
+        case ActRefused():
+            people.refuse(work, event)
+        case Silenced():
+            silences.silence(work, event)
+        case Unsilenced():
+            silences.unsilence(work, event)
+        case SilenceKept():
+            silences.kept(work, event)
+        case SeenThere():
+            silences.seen_there(work, event)
         case KeptFailing():
             people.fall_back(work, event)
         case ReceiverTested():
             people.test(work, event)
+        case DeployReported():
+            releases.deploy_reported(work, event)
+        case MaintenanceReported():
+            releases.maintenance_reported(work, event)
+        case WindowDue(window):
+            releases.due(work, window)
+        case ReleaseChecked():
+            releases.checked(work, event)
     return work.decision()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from alertbot.domain import inhibit, lifecycle
+from alertbot.domain import deadlines, escalate, heartbeats, inhibit, lifecycle, releases, silences
 from alertbot.domain.levels import REMINDED
 from alertbot.domain.model import Alert, AlertStatus, Cause, Hold, Incident, IncidentStatus, Level
 from alertbot.domain.muting import muted
@@ -15,7 +15,9 @@ _S = IncidentStatus
 
 
 def wake(work: Work, incident_id: str) -> None:
-    """What is due of: the end of a test, a flush, the end of flapping, a reminder. In this order."""
+    """What is due of: the end of a test, a flush, the end of flapping, a step of its escalation policy, a deadline, a
+    reminder. In this order.
+    """
     incident = work.incident(incident_id)
     if incident is None:
         return
@@ -23,12 +25,25 @@ def wake(work: Work, incident_id: str) -> None:
         if incident.told:
             work.close(incident, Reason.TEST, by="alertbot")
         return
+    if incident.watch:
+        heartbeats.due(work, incident)
+        return
     work.incidents[incident_id] = incident
     if incident.flush_at is not None and incident.flush_at <= work.now:
         _flush(work, incident)
+    silences.look(work, work.incidents[incident_id])
     incident = work.incidents[incident_id]
     if incident.quiet_at is not None and incident.quiet_at <= work.now:
         _stop_flapping(work, incident)
+    incident = work.incidents[incident_id]
+    if incident.escalate_at is not None and incident.escalate_at <= work.now:
+        escalate.step_due(work, incident, _kept_back(work, incident))
+    incident = work.incidents[incident_id]
+    if incident.ack_due_at is not None and incident.ack_due_at <= work.now:
+        escalate.ack_overdue(work, incident)
+    incident = work.incidents[incident_id]
+    if incident.remind_at is not None and incident.remind_at <= work.now:
+        escalate.remind_acknowledger(work, incident, _kept_back(work, incident))
     incident = work.incidents[incident_id]
     if incident.repeat_at is not None and incident.repeat_at <= work.now:
         _repeat(work, incident)
@@ -59,7 +74,10 @@ def _flush(work: Work, incident: Incident) -> None:
         work.incidents[incident.id] = replace(incident, flush_at=work.now)
         return
     seen = _look(work, incident)
-    next_look = min((a.hold.until for a in seen.held if a.hold and a.hold.until), default=None)
+    releases.must_not_be_quiet(work, [*seen.fresh, *seen.held])
+    # What is due already is a window's end, and that has an event of its own.
+    ends = [a.hold.until for a in seen.held if a.hold and a.hold.until and a.hold.until > work.now]
+    next_look = min(ends, default=None)
     counted = replace(
         incident,
         cause=_cause_of(incident),
@@ -91,7 +109,7 @@ def _too_early(work: Work, incident: Incident) -> bool:
         if not alert.firing or alert.announced:
             continue
         ended = any(name in work.situation.ended for _, name in inhibit.target_of(work.policy, alert.labels))
-        if ended and not inhibit.hold_for(work.policy, alert.labels, work.situation.sources, work.now, alert.hold):
+        if ended and not inhibit.hold_for(work.policy, alert, work, work.now, alert.hold):
             return True
     return False
 
@@ -103,7 +121,8 @@ def _look(work: Work, incident: Incident) -> _Seen:
         if alert.firing and alert.announced:
             seen.told.append(alert)
         elif alert.firing:
-            hold = inhibit.hold_for(work.policy, alert.labels, work.situation.sources, work.now, alert.hold) or mute
+            hold = inhibit.hold_for(work.policy, alert, work, work.now, alert.hold) or mute
+            hold = hold or silences.hold(alert, work.now)
             now = _hold(work, alert, hold)
             (seen.fresh if hold is None else seen.held).append(now)
             seen.released = seen.released or (hold is None and alert.hold is not None)
@@ -165,7 +184,11 @@ def _gain(work: Work, incident: Incident, seen: _Seen) -> None:
     work.announce(seen.fresh)
     if incident.status is _S.ACKNOWLEDGED:
         opened = lifecycle.step(incident, _S.OPEN)
-        incident = replace(opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None)
+        opened = replace(
+            opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None, quieted=False
+        )
+        incident = deadlines.begun(work.policy, opened, work.now)
+    incident = deadlines.rated(work.policy, incident)
     work.tell(replace(incident, repeat_at=work.next_repeat(incident)), reason)
 
 
@@ -175,11 +198,14 @@ def _hold(work: Work, alert: Alert, hold: Hold | None) -> Alert:
     if hold == before:
         return alert
     after = replace(alert, hold=hold)
+    if hold is not None and hold.windows:
+        after = releases.credit(work, after, hold)
     work.put(after)
     if hold is None and before is not None:
         work.say("hold", Reason.RELEASED, alert=alert, by=before.by)
     elif hold is not None and (before is None or (before.reason, before.by) != (hold.reason, hold.by)):
-        work.say("hold", hold.reason, alert=alert, by=hold.by, until=hold.until)
+        details = {"windows": ", ".join(hold.windows)} if hold.windows else {}
+        work.say("hold", hold.reason, alert=alert, by=hold.by, until=hold.until, details=details)
     return after
 
 
@@ -200,10 +226,22 @@ def _stop_flapping(work: Work, incident: Incident) -> None:
         work.incidents[incident.id] = replace(incident, quiet_at=mute.until)
         work.say("incident", Reason.MUTED, incident=incident.id, by=mute.by, until=mute.until)
         return
-    work.tell(replace(incident, flapping=False, quiet_at=None, changes=()), Reason.FLAPPING_ENDED)
+    calm = replace(incident, flapping=False, quiet_at=None, changes=())
+    waits = deadlines.waits(calm)
+    work.tell(deadlines.begun(work.policy, calm, work.now) if waits else calm, Reason.FLAPPING_ENDED)
 
 
 # Reminders.
+
+
+def _kept_back(work: Work, incident: Incident) -> Hold | None:
+    """Why reminders and escalations of what fires already are to wait now: a mute, or a hold over all of it."""
+    mute = muted(work.policy, work.route(incident), work.now)
+    if mute is not None:
+        return mute
+    firing = [a for a in work.situation.members(incident.id) if a.firing and a.announced]
+    holds = [inhibit.hold_for(work.policy, a, work, work.now, None) or silences.hold(a, work.now) for a in firing]
+    return holds[0] if holds and all(holds) else None
 
 
 def _repeat(work: Work, incident: Incident) -> None:
@@ -218,25 +256,23 @@ def _repeat(work: Work, incident: Incident) -> None:
     if incident.status is _S.ACKNOWLEDGED or not firing:
         work.incidents[incident.id] = replace(incident, repeat_at=None)
         return
-    mute = muted(work.policy, route, work.now)
-    sources = work.situation.sources
-    holds = [inhibit.hold_for(work.policy, a.labels, sources, work.now, None) for a in firing]
+    held = _kept_back(work, incident)
     work.incidents[incident.id] = later
     if incident.flapping and incident.told:
         work.say("incident", Reason.FLAPPING, incident=incident.id)
-    elif mute is not None:
-        work.incidents[incident.id] = replace(later, repeat_at=mute.until)
-        work.say("incident", Reason.MUTED, incident=incident.id, by=mute.by, until=mute.until)
-    elif all(holds):
-        by = holds[0].by if holds[0] else ""
-        work.say("incident", Reason.INHIBITED, incident=incident.id, by=by)
+    elif held is not None:
+        if held.reason is Reason.MUTED:
+            work.incidents[incident.id] = replace(later, repeat_at=held.until)
+        work.say("incident", held.reason, incident=incident.id, by=held.by, until=held.until)
     elif not incident.told:
         work.open(replace(incident, firing=len(firing)), Reason.STILL_FIRING, firing)
     else:
         reminded = replace(later, reminders=incident.reminders + 1)
         work.incidents[incident.id] = reminded
         level = Level(_S.OPEN, reminded.openings, reminded.reminders, reminded.reminders)
+        before = work.situation.incidents.get(incident.id, incident)
         for want in work.wants_for(reminded, Reason.REPEAT_INTERVAL, level, kind="remind"):
-            if want.integration in REMINDED:
+            # Who is brought in at this very time needs no reminder.
+            if want.integration in REMINDED and want.receiver in (before.receiver, *before.also):
                 work.wants[want.id] = want
         work.say("notification", Reason.REPEAT_INTERVAL, incident=incident.id)

@@ -1,4 +1,5 @@
-"""Holding one alert because of another: `inhibit_rules` with Alertmanager's meaning, and a length of our own.
+"""Holding an alert because of another one, a deploy or a maintenance: `inhibit_rules` with Alertmanager's meaning for
+alerts as sources, windows as sources besides, and a length of our own for both.
 
 A relation is one rule with one set of values of its `equal` labels. A firing alert is a source in the relations whose
 `source_matchers` it matches; a target looks up the relations whose `target_matchers` it matches.
@@ -6,19 +7,23 @@ A relation is one rule with one set of values of its `equal` labels. A firing al
 Alertmanager's rules (inhibit/inhibit.go): a missing `equal` label is the empty string, so two that lack it are equal;
 where the target matches the source side too, sources that match the target side do not count (so that no
 alert holds itself); a source that is itself held still holds.
+
+A window (`alertbot.domain.windows`) is a source by its labels as they are; `equal` compares them with what an alert's
+own labels say, through `deploys.labels`. A deploy holds nothing that fired before it, nor what people know of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from alertbot.domain.matchers import matches_all
-from alertbot.domain.model import Hold
+from alertbot.domain.model import Alert, Hold
 from alertbot.domain.policy import InhibitRule, Policy
 from alertbot.domain.reasons import Reason
+from alertbot.domain.windows import Window, WindowKind
 
 
 class SourceLike(Protocol):
@@ -70,32 +75,59 @@ def target_of(policy: Policy, labels: Mapping[str, str]) -> list[tuple[InhibitRu
     ]
 
 
-def hold_for(
-    policy: Policy,
-    labels: Mapping[str, str],
-    sources: Callable[[str], Sequence[SourceLike]],
-    now: datetime,
-    before: Hold | None,
-) -> Hold | None:
+class Sources(Protocol):
+    """What may hold an alert."""
+
+    def sources(self, relation: str) -> Sequence[SourceLike]:
+        """The firing alerts on the source side of a relation, the earliest first."""
+
+    def windows(self) -> Sequence[Window]:
+        """The deploys and maintenance windows that are not over, the earliest first."""
+
+
+def hold_for(policy: Policy, alert: Alert, sources: Sources, now: datetime, before: Hold | None) -> Hold | None:
     """The hold that an alert is under at `now`, or None.
 
-    `sources` gives the firing sources of a relation. Where several rules hold it, the one that ends last is
-    named (one without an end before all). `before` is the hold it was under: sources that take over from one
-    another do not start a rule's `duration` anew.
+    Where several rules hold it, the one that ends last is named (one without an end before all), and the windows of
+    all of them. `before` is the hold it was under: sources that take over from one another do not start a rule's
+    `duration` anew.
     """
     best: Hold | None = None
-    for rule, name in target_of(policy, labels):
-        own_source = matches_all(rule.source_matchers, labels)
-        holding = [s for s in sources(name) if not (own_source and s.two_sided)]
-        if not holding:
+    explained: dict[str, None] = {}
+    for rule, name in target_of(policy, alert.labels):
+        own_source = matches_all(rule.source_matchers, alert.labels)
+        alerts = [s for s in sources.sources(name) if not (own_source and s.two_sided)]
+        windows = [w for w in sources.windows() if explains(policy, w, rule, alert)]
+        if not alerts and not windows:
             continue
-        since = min(s.starts_at for s in holding)
-        if before is not None and before.relation == name:
+        since = min([*(s.starts_at for s in alerts), *(w.starts_at for w in windows)])
+        if before is not None and (before.by, before.muted) == (rule.name, False):
             since = min(since, before.since)
-        until = None if rule.duration is None else since + rule.duration
-        if until is not None and until <= now:
-            continue
+        ends = [] if alerts else [max(w.ends_at for w in windows)]
+        if rule.duration is not None:
+            ends.append(since + rule.duration)
+            if ends[-1] <= now:
+                continue
+        until = min(ends, default=None)
+        explained |= dict.fromkeys(w.id for w in windows)
         if best is None or (best.until is not None and (until is None or until > best.until)):
-            ids = tuple(s.identity for s in holding)
-            best = Hold(Reason.INHIBITED, rule.name, since, until, ids, name)
-    return best
+            reason = Reason.INHIBITED if alerts else _REASONS[max(windows, key=lambda w: w.ends_at).kind]
+            ids = tuple(s.identity for s in alerts)
+            best = Hold(reason, rule.name, since, until, ids, name if alerts else None)
+    return best if best is None or not explained else replace(best, windows=tuple(explained))
+
+
+def explains(policy: Policy, window: Window, rule: InhibitRule, alert: Alert) -> bool:
+    """Whether a window is a source of a rule for an alert that the rule's target side matches."""
+    if window.kind is WindowKind.DEPLOY and (alert.announced or alert.starts_at < window.starts_at):
+        return False
+    naming = policy.deploys.naming
+    return matches_all(rule.source_matchers, window.labels) and all(
+        naming.agree(name, window.labels, alert.labels) for name in rule.equal
+    )
+
+
+_REASONS: Final = {
+    WindowKind.DEPLOY: Reason.HELD_BY_DEPLOY,
+    WindowKind.MAINTENANCE: Reason.HELD_BY_MAINTENANCE,
+}

@@ -12,12 +12,21 @@ from alertbot.domain.model import Action, Delivery, IncidentStatus, Level
 
 #: Integrations that keep a living picture of the incident. They are told of every change.
 LIVING: Final = frozenset({"slack", "webhook", "log"})
+#: Integrations whose card is edited when more is learnt about its incident.
+ENRICHED: Final = frozenset({"slack"})
 #: Integrations that are reminded. PagerDuty has reminders of its own.
 REMINDED: Final = frozenset({"slack", "email"})
 #: Integrations that know what an acknowledgement is.
 ACKNOWLEDGING: Final = LIVING | {"pagerduty"}
 #: Integrations that are told again of a new alert in an incident that they hold for open.
 NEWS_TOLD: Final = LIVING | {"pagerduty", "email"}
+#: Integrations that are told once more of what they hold for open, when an escalation comes to them (again). PagerDuty
+#: swallows a trigger of what is open, and escalates by itself.
+CALLED_AGAIN: Final = LIVING | {"email", "sms"}
+#: Integrations that get a verdict or a notice. PagerDuty has no place for either, and a text is no place to read one.
+TOLD_OF_WINDOWS: Final = frozenset({"slack", "webhook", "log", "email"})
+#: One-off posts that are no incident's.
+ONE_OFF: Final = {"verdict": Action.VERDICT, "notice": Action.NOTICE}
 #: Integrations that disturb a person each time: they hear nothing of a flapping incident.
 PAGING: Final = frozenset({"pagerduty", "email", "sms"})
 
@@ -30,8 +39,14 @@ def action_for(delivery: Delivery) -> Action | None:
     """
     want, shown, integration = delivery.want.level, delivery.shown, delivery.want.integration
     if delivery.want.kind == "remind":
-        return Action.REMIND if want.revision > shown.revision and want.status is IncidentStatus.OPEN else None
+        over = want.status is IncidentStatus.RESOLVED
+        return Action.REMIND if want.revision > shown.revision and not over else None
     if want.revision <= shown.revision:
+        on_show = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
+        return Action.UPDATE if want.found > shown.found and on_show and integration in ENRICHED else None
+    if delivery.want.kind in ONE_OFF:
+        return ONE_OFF[delivery.want.kind]
+    if want.known:
         return None
     if want.quiet and shown.status is not None:
         return Action.UPDATE if integration in LIVING else None
@@ -41,15 +56,23 @@ def action_for(delivery: Delivery) -> Action | None:
             return Action.RESOLVE
         return Action.UPDATE if shown.status is IncidentStatus.RESOLVED and integration in LIVING else None
     acknowledged = want.status is IncidentStatus.ACKNOWLEDGED
+    # Who was to be brought in because nobody acknowledged is not, once somebody did.
+    escalated = want.escalated > shown.escalated and (want.urged or not acknowledged)
     if shown.status is None:
+        if escalated:
+            return Action.ESCALATE
         return None if acknowledged and integration in PAGING and not delivery.uncertain else Action.OPEN
     if shown.status is IncidentStatus.RESOLVED or want.opening > shown.opening:
+        if escalated:
+            return Action.ESCALATE
         if acknowledged and integration in PAGING:
             # It opened anew and was acknowledged before this one heard of it: nobody is called again, and what
             # still calls here stops.
             calls = integration in ACKNOWLEDGING and shown.status is IncidentStatus.OPEN
             return Action.ACKNOWLEDGE if calls else None
         return Action.REOPEN
+    if escalated and integration in CALLED_AGAIN:
+        return Action.ESCALATE
     if acknowledged and shown.status is IncidentStatus.OPEN:
         return Action.ACKNOWLEDGE if integration in ACKNOWLEDGING else None
     if integration in LIVING or (integration in NEWS_TOLD and want.news > shown.revision):
@@ -58,10 +81,16 @@ def action_for(delivery: Delivery) -> Action | None:
 
 
 def shown_after(delivery: Delivery, action: Action | None) -> Level:
-    """What the destination shows once it was told; with no action, what it has heard of stays as it is."""
+    """What the destination shows once it was told; with no action, what it has heard of stays as it is.
+
+    Never an older revision: what a storm's card shows may be ahead of what was last wanted of it.
+    """
     want, shown = delivery.want.level, delivery.shown
     if action is None:
-        return Level(shown.status, shown.opening, want.revision, want.news, want.quiet)
+        if want.known:
+            return replace(want, opening=shown.opening or want.opening)
+        revision, news = max(want.revision, shown.revision), max(want.news, shown.news)
+        return replace(want, status=shown.status, opening=shown.opening, revision=revision, news=news)
     if action is Action.ACKNOWLEDGE:
         return replace(want, opening=shown.opening)
     return want

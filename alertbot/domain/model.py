@@ -66,8 +66,8 @@ class Hold:
     """Why an alert is kept back, and until when.
 
     `by` is the rule's or the time interval's name. `sources` are the identities of the alerts that
-    hold it (none for a mute). `since` is the start of the first of them: a rule's `duration` counts from
-    there. `until` is None where the hold ends with its sources.
+    hold it (none for a mute), `windows` the deploys and maintenance windows that do. `since` is the start of the
+    first of them: a rule's `duration` counts from there. `until` is None where the hold ends with alerts.
     """
 
     reason: Reason
@@ -76,6 +76,37 @@ class Hold:
     until: datetime | None = None
     sources: tuple[str, ...] = ()
     relation: str | None = None
+    windows: tuple[str, ...] = ()
+
+    @property
+    def muted(self) -> bool:
+        """It is a time interval's, not a rule's."""
+        return self.reason is Reason.MUTED
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nobody is to be disturbed by an alert that fires: who says so, from when to when (None: until it resolves), why.
+
+    `id` is Alertmanager's; empty where the silence was made through alertbot. `inhibited`: no person's silence, but
+    Alertmanager inhibits the alert. Of one made through alertbot, `ask_at` is when to ask whether it should go on,
+    `kept` how many of its alerts Alertmanager keeps silent too, `problem` why not all.
+    """
+
+    by: str
+    since: datetime
+    until: datetime | None = None
+    comment: str = ""
+    id: str = ""
+    inhibited: bool = False
+    ask_at: datetime | None = None
+    kept: int = 0
+    problem: str = ""
+
+    @property
+    def made_here(self) -> bool:
+        """Through alertbot."""
+        return not self.id and not self.inhibited
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +152,11 @@ class Alert:
     """The inhibition relations in which it is a source while it fires (see domain.inhibit)."""
     two_sided: tuple[str, ...] = ()
     """Those of them whose target side it matches too."""
+    held_in: tuple[str, ...] = ()
+    """The windows that held this episode: their verdict will speak of it."""
+    silence: Silence | None = None
+    vouched: bool = False
+    """The API of our own Alertmanager has shown this episode: so its absence there means something."""
 
     @property
     def firing(self) -> bool:
@@ -172,19 +208,53 @@ class Incident:
     flushed_at: datetime | None = None
     repeat_at: datetime | None = None
     also: tuple[str, ...] = ()
-    """Receivers that were brought in besides the route's own (a fallback)."""
+    """Receivers that were brought in besides the route's own (a fallback, an escalation)."""
+    unacknowledged_since: datetime | None = None
+    """Since when it waits for an acknowledgement: what `domain.deadlines` counts from."""
+    ack_due_at: datetime | None = None
+    overdue: bool = False
+    """Nobody acknowledged this opening within `ack_within`."""
+    escalate_at: datetime | None = None
+    escalates_to: str = ""
+    """The receiver that is brought in then."""
+    steps_taken: int = 0
+    """Of its escalation policy, in this opening."""
+    escalated: Mapping[str, int] = field(default_factory=dict)
+    """How often escalations brought in each receiver, in all openings."""
+    resting: tuple[str, ...] = ()
+    """Those of them that no step of this opening has brought in: what is there is only edited."""
+    urged: tuple[str, ...] = ()
+    """Those that a person asked for although it is acknowledged."""
+    remind_at: datetime | None = None
+    """When the one who acknowledged is reminded."""
     firing: int = 0
     held: int = 0
     unknown: int = 0
     resolved: int = 0
     cause: Cause | None = None
     """What came in and is not told yet."""
+    watch: bool = False
+    """It only waits for a heartbeat until `flush_at`, and is no incident to anybody."""
+    remote_at: datetime | None = None
+    """When what PagerDuty last told of its state happened there, by PagerDuty's clock."""
+    remote_events: tuple[str, ...] = ()
+    """The latest of its messages: each may come more than once."""
     test: bool = False
+    silence: Silence | None = None
+    """The one that was made through alertbot, while it is to be kept."""
+    silence_at: datetime | None = None
+    """When to look at the silences of its alerts."""
+    quieted: bool = False
+    """It is acknowledged because all that people know of is silenced, and by nobody else."""
 
     @property
     def wake_at(self) -> datetime | None:
         """The next time at which this incident must be decided again, if any."""
-        times = [t for t in (self.flush_at, self.repeat_at, self.quiet_at) if t is not None]
+        timers = (
+            self.flush_at, self.repeat_at, self.quiet_at, self.silence_at, self.escalate_at, self.ack_due_at,
+            self.remind_at,
+        )  # fmt: skip
+        times = [t for t in timers if t is not None]
         return min(times) if times else None
 
     @property
@@ -198,7 +268,9 @@ class Level:
     """What a destination shows, or should show, of an incident.
 
     `status` is None where it has heard nothing yet. `news` is the last revision that is worth telling again.
-    `quiet`: the incident flaps, and what is there is only edited.
+    `quiet`: the incident flaps, and what is there is only edited. `found` grows with what is learnt about the incident
+    after a card was made: nothing of the incident changed, and the card says more. `escalated` counts how often an
+    escalation brought the receiver in; `urged`: a person did, and an acknowledgement does not stop it.
     """
 
     status: IncidentStatus | None = None
@@ -206,6 +278,11 @@ class Level:
     revision: int = 0
     news: int = 0
     quiet: bool = False
+    found: int = 0
+    escalated: int = 0
+    urged: bool = False
+    known: bool = False
+    """The destination said so itself: it need not be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +290,8 @@ class Want:
     """The level that one destination is to be brought to: what a decision asks of the outbox.
 
     `kind` is "incident" for the incident's own card or page, "storm:…" for the one that stands in for many (`incident`
-    is then the storm's id), else the key of a one-off post ("remind").
+    is then the storm's id), else the key of a one-off post ("remind"; "verdict" and "notice", where `incident` is
+    a window's id).
     A later want for the same destination and kind replaces an earlier one that is not done yet.
     `rank` orders deliveries: 0 is the most urgent severity.
     """
@@ -273,8 +351,9 @@ class Delivery:
 class Entry:
     """One line of the record: what was decided about an incident or alert, when, and why.
 
-    `kind` is one of alert, hold, incident, notification, person, delivery, config. `by` names the rule, interval or
-    person. `until` is the end of a hold. An entry whose `sent` is False tells of something that was not sent.
+    `kind` is one of alert, hold, incident, notification, person, delivery, config, deploy, maintenance. `by` names the
+    rule, interval or person. `until` is the end of a hold. An entry whose `sent` is False tells of something that was
+    not sent.
     """
 
     at: datetime

@@ -6,15 +6,15 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from alertbot.domain import episodes, inhibit, lifecycle
-from alertbot.domain.events import AlertsReported, ReportedAlert
+from alertbot.domain import episodes, inhibit, lifecycle, silences
+from alertbot.domain.events import RECONCILE, AlertsReported, ReportedAlert
 from alertbot.domain.fingerprint import fingerprint
 from alertbot.domain.model import SEVERITY_LABEL, Alert, AlertStatus, Incident, IncidentStatus
-from alertbot.domain.policy import Policy
+from alertbot.domain.policy import HEARTBEAT, Policy
 from alertbot.domain.reasons import Reason
-from alertbot.domain.routing import Route, group_labels, incident_key, match
+from alertbot.domain.routing import Route, group_labels, incident_key
 from alertbot.domain.severity import severities_of
 from alertbot.domain.values import copied
 from alertbot.domain.work import Work
@@ -65,11 +65,17 @@ def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels
     elif report.firing and not rows[0].firing:
         # It may fire again: what an earlier config made of its labels counts no more.
         rows = [labelled(work.policy, row, labels) for row in rows]
+    if event.source == RECONCILE and report.firing:
+        report = _present(rows[0], report)
     merged = [(row, *episodes.merge(row, report, work.now)) for row in rows]
     reason = merged[0][2]
     if reason is Reason.NEW_EPISODE:
         _opens(work, event, [after for _, after, _ in merged])
+        for row in work.current(identity) if event.source == RECONCILE else ():
+            work.say("alert", Reason.FOUND_THERE, alert=row)
         return identity
+    if event.source == RECONCILE and reason is Reason.ALERT_RESOLVED:
+        work.say("alert", Reason.GONE_THERE, alert=rows[0])
     for before, after, why in merged:
         if after is not before:
             work.put(after)
@@ -83,6 +89,14 @@ def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels
             reason = why
     work.say("alert", reason, alert=merged[0][1])
     return identity
+
+
+def _present(row: Alert, report: ReportedAlert) -> ReportedAlert:
+    """What a look at Alertmanager found to fire, fires: it cannot be a late word of an episode that is closed."""
+    end = row.cleared_end
+    if row.firing or end is None or episodes.is_open(report.starts_at, end, row.cleared_start):
+        return report
+    return replace(report, starts_at=end + timedelta(microseconds=1))
 
 
 def _unheard(
@@ -129,7 +143,7 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
     base = rows[0]
     before = {row.incident: row for row in rows}
     went: set[str] = set()
-    for route in match(work.policy.route, base.labels):
+    for route in work.policy.takes(event.source, base.labels):
         incident = _join(work, route, base)
         row = before.get(incident.id)
         told = row is not None and row.announced and not row.settled and incident.told
@@ -146,7 +160,10 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
             settled=False,
             hold=None,
             cleared=False,
+            held_in=(),
             current=True,
+            silence=silences.of_refire(incident, row),
+            vouched=False,
         )
         work.put(alert)
         # It closed and fires again before anybody was told of the close: for people it never stopped.
@@ -193,7 +210,7 @@ def _join(work: Work, route: Route, alert: Alert) -> Incident:
             route=route.key,
             receiver=route.receiver,
             labels=group,
-            title=_title(group, alert.labels),
+            title=alert.annotations["summary"] if alert.source == HEARTBEAT else _title(group, alert.labels),
             severity=alert.severity,
             status=_S.PENDING,
             created_at=work.now,
@@ -212,7 +229,7 @@ def _look_at_waiting(work: Work) -> None:
         if incident is not None:
             # Not at once: what its end releases is often about to resolve too. Alertmanager waits for the
             # target's next group flush.
-            _flush_by(work, incident, work.now + work.route(incident).group_interval)
+            work.flush_by(incident, work.now + work.route(incident).group_interval)
 
 
 def _cut_off(work: Work, event: AlertsReported, heard: set[str]) -> None:
@@ -242,12 +259,4 @@ def _schedule(work: Work, incident_id: str) -> None:
         at = work.now
     else:
         at = work.now + route.group_wait
-    _flush_by(work, incident, at)
-
-
-def _flush_by(work: Work, incident: Incident, at: datetime) -> None:
-    """Looks at an incident at a time, or before."""
-    first = at if incident.flush_at is None else min(at, incident.flush_at)
-    if first != incident.flush_at or incident.cause is None:
-        incident = replace(incident, flush_at=first, cause=incident.cause or work.cause)
-    work.incidents[incident.id] = incident
+    work.flush_by(incident, at)

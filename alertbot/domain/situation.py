@@ -6,15 +6,17 @@ changed at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 from typing import Final
 
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.inhibit import SourceLike
 from alertbot.domain.model import Alert, Entry, Incident, Want
 from alertbot.domain.policy import Policy
+from alertbot.domain.windows import Window
 
 #: How many sources of a relation a decision looks at, on each side. It needs one that holds; more are only named.
 SOURCES_NAMED: Final = 20
@@ -40,6 +42,8 @@ class Decision:
     incidents: tuple[Incident, ...] = ()
     wants: tuple[Want, ...] = ()
     entries: tuple[Entry, ...] = ()
+    windows: tuple[Window, ...] = ()
+    deploys: tuple[Deploy, ...] = ()
 
 
 @dataclass(slots=True)
@@ -50,6 +54,11 @@ class Situation:
     alerts: dict[tuple[str, str], Alert] = field(default_factory=dict)
     """By (incident, identity)."""
     incidents: dict[str, Incident] = field(default_factory=dict)
+    deploys: dict[str, Deploy] = field(default_factory=dict)
+    known_windows: dict[str, Window] = field(default_factory=dict)
+    """Those that are not over, and others that were asked for by name."""
+    _held_in: dict[str, dict[tuple[str, str], None]] = field(default_factory=dict)
+    _open_windows: list[Window] | None = None
     _newest: dict[str, str] = field(default_factory=dict)
     _by_identity: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     _by_incident: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
@@ -68,6 +77,8 @@ class Situation:
         relations: Mapping[str, Iterable[SourceLike]] | None = None,
         waiting: Mapping[str, Iterable[str]] | None = None,
         labelled: Iterable[str] = (),
+        windows: Iterable[Window] = (),
+        deploys: Iterable[Deploy] = (),
     ) -> None:
         """Takes in what was loaded. What is known already is newer and stays."""
         for incident in incidents:
@@ -86,6 +97,11 @@ class Situation:
         for name, ids in (waiting or {}).items():
             self._waiting.setdefault(name, {}).update(dict.fromkeys(ids))
         self.labelled = tuple(dict.fromkeys((*self.labelled, *labelled)))
+        for window in windows:
+            self.known_windows.setdefault(window.id, window)
+            self._open_windows = None
+        for deploy in deploys:
+            self.deploys.setdefault(deploy.id, deploy)
 
     def apply(self, decision: Decision) -> None:
         """Takes in what was decided."""
@@ -105,6 +121,10 @@ class Situation:
                     self.ended.add(name)
             if alert.hold is not None and alert.hold.relation is not None:
                 self._waiting.setdefault(alert.hold.relation, {})[alert.incident] = None
+        self.deploys |= {deploy.id: deploy for deploy in decision.deploys}
+        if decision.windows:
+            self.known_windows |= {window.id: window for window in decision.windows}
+            self._open_windows = None
 
     def _put(self, alert: Alert) -> None:
         key = (alert.incident, alert.identity)
@@ -112,6 +132,8 @@ class Situation:
             self._by_identity.setdefault(alert.identity, []).append(key)
             self._by_incident.setdefault(alert.incident, []).append(key)
         self.alerts[key] = alert
+        for window in alert.held_in:
+            self._held_in.setdefault(window, {})[key] = None
 
     def current(self, identity: str) -> list[Alert]:
         """The rows of an alert's latest episode: one for each incident that it is in."""
@@ -142,3 +164,18 @@ class Situation:
     def waiting(self, relation: str) -> list[str]:
         """Incidents with an alert that this relation holds, or held."""
         return list(self._waiting.get(relation, ()))
+
+    def windows(self) -> list[Window]:
+        """The windows that are not over, the earliest first."""
+        if self._open_windows is None:
+            found = [w for w in self.known_windows.values() if not w.over]
+            self._open_windows = sorted(found, key=lambda w: (w.starts_at, w.id))
+        return self._open_windows
+
+    def held_in(self, windows: Collection[str]) -> list[Alert]:
+        """The alerts that one of these windows held in their present or last episode, settled ones too."""
+        named = frozenset(windows)
+        keys = {key: None for window in named for key in self._held_in.get(window, ())}
+        found = [self.alerts[key] for key in keys]
+        found = [a for a in found if a.current and not named.isdisjoint(a.held_in)]
+        return sorted(found, key=lambda a: (a.starts_at, a.identity, a.incident))

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from alertbot.domain import lifecycle
+from alertbot.domain import deadlines, lifecycle
+from alertbot.domain.deploys import Deploy
+from alertbot.domain.inhibit import SourceLike
 from alertbot.domain.levels import PAGING
 from alertbot.domain.model import Alert, Cause, Entry, Incident, IncidentStatus, Level, Want
 from alertbot.domain.policy import Receiver
 from alertbot.domain.reasons import NEWS, Reason
 from alertbot.domain.routing import Route
 from alertbot.domain.situation import Decision, Situation
+from alertbot.domain.windows import Window, going_on
 
 _S = IncidentStatus
 
 #: What has a line in the record of its own, with more in it than that people were told.
 SAID_ALREADY: Final = frozenset(
-    {Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.FELL_BACK, Reason.TEST}
-)
+    {
+        Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON, Reason.NOTE_ADDED, Reason.ASSIGNED, Reason.SILENCED,
+        Reason.SILENCE_KEPT, Reason.SILENCE_ENDS_SOON, Reason.UNSILENCED, Reason.INHIBITED_THERE, Reason.FELL_BACK,
+        Reason.TEST, Reason.ESCALATED, Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY,
+    }
+)  # fmt: skip
+#: What disturbs nobody, and stops what still calls.
+QUIETING: Final = frozenset({Reason.ACKNOWLEDGED, Reason.SILENCED, Reason.RESOLVED_BY_PERSON, Reason.ASSIGNED})
 
 
 class Work:
@@ -37,8 +46,11 @@ class Work:
         """Alerts that fire in an incident of which nobody was told yet, where that changed."""
         self.wants: dict[str, Want] = {}
         self.entries: list[Entry] = []
+        self.known_windows: dict[str, Window] = {}
+        self.deploys: dict[str, Deploy] = {}
         self.ended: dict[str, None] = {}
         """Inhibition relations of which a source ended."""
+        self._open_windows: list[Window] | None = None
         self._fresh_rows: dict[str, set[tuple[str, str]]] = {}
         self._newest_here: dict[str, str] = {}
 
@@ -49,6 +61,8 @@ class Work:
             tuple(self.incidents.values()),
             tuple(self.wants.values()),
             tuple(self.entries),
+            tuple(self.known_windows.values()),
+            tuple(self.deploys.values()),
         )
 
     # What is known now, the changes of this decision included.
@@ -71,6 +85,36 @@ class Work:
         rows += [self.alerts[k] for k in sorted(self._fresh_rows.get(identity, ()))]
         return [a for a in rows if a.current]
 
+    def sources(self, relation: str) -> list[SourceLike]:
+        """The firing sources of a relation (see `alertbot.domain.inhibit.Sources`)."""
+        return self.situation.sources(relation)
+
+    def windows(self) -> list[Window]:
+        """The windows that are not over by now, the earliest first; a repeating one that has held nothing yet too."""
+        if self._open_windows is None:
+            known = {w.id: w for w in self.situation.windows()} | self.known_windows
+            for window in going_on(self.policy.maintenance, self.now):
+                if self.window(window.id) is None:
+                    known[window.id] = window
+            self._open_windows = sorted((w for w in known.values() if not w.over), key=lambda w: (w.starts_at, w.id))
+        return self._open_windows
+
+    def put_window(self, window: Window) -> None:
+        """Takes in a window's new value."""
+        self.known_windows[window.id] = window
+        self._open_windows = None
+
+    def window(self, window_id: str) -> Window | None:
+        """A window as it is by now."""
+        return self.known_windows.get(window_id) or self.situation.known_windows.get(window_id)
+
+    def held_in(self, windows: Collection[str]) -> list[Alert]:
+        """The alerts that one of these windows held, as they are by now."""
+        found = {(a.incident, a.identity): a for a in self.situation.held_in(windows)}
+        found |= {key: alert for key, alert in self.alerts.items() if key in found or alert.held_in}
+        named = frozenset(windows)
+        return [a for a in found.values() if a.current and not named.isdisjoint(a.held_in)]
+
     def row(self, incident: str, identity: str) -> Alert | None:
         """An alert in one incident, as it is by now; None where it has no row there."""
         key = (incident, identity)
@@ -88,9 +132,14 @@ class Work:
         self.incidents[incident.id] = incident
         self._newest_here[incident.key] = incident.id
 
+    def members(self, incident: str) -> list[Alert]:
+        """The alerts of an incident of which something is left to tell, as they are by now."""
+        known = [self.alerts.get((incident, a.identity), a) for a in self.situation.members(incident)]
+        return [a for a in known if not a.settled]
+
     def route(self, incident: Incident) -> Route:
         """The incident's route; the root's where the policy has changed and it is gone."""
-        return self.policy.routes.get(incident.route, self.policy.route)
+        return self.policy.route_of(incident)
 
     def say(self, kind: str, reason: Reason, *, alert: Alert | None = None, incident: str = "", **more: object) -> None:
         """Adds a line to the record; `more` are further fields of `Entry`."""
@@ -113,25 +162,33 @@ class Work:
             acknowledged_by=None,
             resolved_at=None,
             resolved_by=None,
+            quieted=False,
         )
         opened = replace(opened, repeat_at=self.next_repeat(opened))
-        self.tell(self.changes_state(opened), reason)
+        self.tell(self.changes_state(deadlines.begun(self.policy, opened, self.now)), reason)
 
     def close(
-        self, incident: Incident, reason: Reason, *, by: str | None = None, to: IncidentStatus = _S.RESOLVED
+        self,
+        incident: Incident,
+        reason: Reason,
+        *,
+        by: str | None = None,
+        to: IncidentStatus = _S.RESOLVED,
+        via: str = "",
     ) -> None:
         """People are told that it is over, as far as they knew of it."""
         closed = replace(
-            lifecycle.step(incident, to),
+            deadlines.stopped(lifecycle.step(incident, to)),
             resolved_at=self.now,
             resolved_by=by,
             acknowledged_at=None if to is _S.HELD else incident.acknowledged_at,
             acknowledged_by=None if to is _S.HELD else incident.acknowledged_by,
             repeat_at=None,
+            quieted=False,
         )
         if incident.test:
             closed = replace(closed, flush_at=None)
-        self.tell(closed if incident.test else self.changes_state(closed), reason)
+        self.tell(closed if incident.test else self.changes_state(closed), reason, via=via)
 
     def worst(self, alerts: Iterable[Alert]) -> str:
         """The most urgent severity among them."""
@@ -160,16 +217,16 @@ class Work:
 
     # Telling.
 
-    def tell(self, incident: Incident, reason: Reason) -> None:
+    def tell(self, incident: Incident, reason: Reason, *, only: str = "", via: str = "") -> None:
         """Raises what the destinations should show by one revision.
 
         Of a flapping incident, those that page hear nothing more: not from the change on at which it was found to flap,
-        which they are still told. Of a fallback nobody hears but the fallback.
+        which they are still told. `only` names the one receiver that hears of it; `via` is who said so itself.
         """
         known = self.situation.incidents.get(incident.id)
         was_flapping = known is not None and known.flapping and incident.flapping
         # What a person did disturbs nobody, and stops what still calls.
-        quiet = was_flapping and reason not in (Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON)
+        quiet = was_flapping and reason not in QUIETING and reason is not Reason.ESCALATED
         revision = incident.revision + 1
         reopened = known is None or known.openings != incident.openings
         news = revision if reason in NEWS or reopened or reason is Reason.FLAPPING_ENDED else incident.news
@@ -180,19 +237,25 @@ class Work:
         status = incident.status if incident.told else _S.RESOLVED
         level = Level(status, incident.openings, revision, news, quiet=quiet)
         why = Reason.FLAPPING if incident.flapping and reason not in SAID_ALREADY else reason
-        for want in self.wants_for(incident, why, level):
-            if reason is Reason.FELL_BACK:
-                concerned = want.receiver == incident.also[-1]
-            else:
-                concerned = not (quiet and want.integration in PAGING)
-            if concerned:
+        for want in self._told(self.wants_for(incident, why, level), via):
+            if want.receiver == only or not (only or (quiet and want.integration in PAGING)):
                 self.wants[want.id] = want
         self.incidents[incident.id] = replace(incident, cause=None)
         if reason not in SAID_ALREADY:
             self.say("notification", why, incident=incident.id, details={"caused_by": reason.value})
 
+    def _told(self, wants: list[Want], via: str) -> list[Want]:
+        """PagerDuty is not told what it said. Where there are several services it could have been any of them, and it
+        is harmless to tell them all.
+        """
+        if via != "pagerduty" or len({want.lane for want in wants if want.integration == via}) > 1:
+            return wants
+        return [
+            replace(want, level=replace(want.level, known=True)) if want.integration == via else want for want in wants
+        ]
+
     def wants_for(self, incident: Incident, reason: Reason, level: Level, kind: str = "incident") -> list[Want]:
-        """One want for each destination that is to hear of it."""
+        """One want for each destination that is to hear of it. A post of its own is not for receivers that rest."""
         return [
             Want(
                 incident=incident.id,
@@ -200,7 +263,7 @@ class Work:
                 integration=d.integration,
                 to=d.to,
                 lane=d.lane,
-                level=level,
+                level=_level_at(receiver, incident, level),
                 reason=reason,
                 at=self.now,
                 rank=self.policy.rank(incident.severity),
@@ -208,9 +271,17 @@ class Work:
                 cause=incident.cause,
             )
             for receiver in self.receivers(incident)
+            if kind == "incident" or receiver.name not in incident.resting
             for d in receiver.destinations
             if d.send_resolved or level.status is not _S.RESOLVED
         ]
+
+    def named(self, incident: str, by: str) -> Incident | None:
+        """The incident that somebody acted on; that there is none is recorded."""
+        found = self.incident(incident)
+        if found is None:
+            self.say("person", Reason.NO_SUCH_INCIDENT, incident=incident, by=by)
+        return found
 
     def receivers(self, incident: Incident) -> list[Receiver]:
         """The route's receiver and those brought in; the root route's where the policy has changed and its own is
@@ -222,3 +293,24 @@ class Work:
             self.say("config", Reason.RECEIVER_REMOVED, incident=incident.id, by=incident.receiver)
         more = [self.policy.receivers[name] for name in incident.also if name in self.policy.receivers]
         return [own, *more]
+
+    def flush_by(self, incident: Incident, at: datetime) -> None:
+        """Looks at an incident at a time, or before."""
+        first = at if incident.flush_at is None else min(at, incident.flush_at)
+        if first != incident.flush_at or incident.cause is None:
+            incident = replace(incident, flush_at=first, cause=incident.cause or self.cause)
+        self.incidents[incident.id] = incident
+
+
+def _level_at(receiver: Receiver, incident: Incident, level: Level) -> Level:
+    """The level as one receiver is to show it."""
+    name = receiver.name
+    if name not in incident.escalated:
+        return level
+    rests = name in incident.resting and level.status is not _S.RESOLVED
+    return replace(
+        level,
+        quiet=level.quiet or rests,
+        escalated=incident.escalated[name],
+        urged=name in incident.urged,
+    )

@@ -22,13 +22,14 @@ class Shared:
     """What destinations share. The session stays its owner's, and has `trust_env` off; without one each has its own.
 
     `limiter` is asked before each call. `host` is the name that ids of mails end in: the external URL's. `timeout`
-    bounds each network call, in seconds.
+    bounds each network call, in seconds. `buttons` are the acts that a chat's cards offer.
     """
 
     session: aiohttp.ClientSession | None = None
     host: str = ""
     timeout: float = 10.0
     limiter: Limiter = field(default_factory=Unlimited)
+    buttons: frozenset[str] = frozenset()
 
 
 def build(integration: str, settings: Any, shared: Shared | None = None) -> Notifier:
@@ -51,6 +52,7 @@ def _slack(settings: config.Slack, shared: Shared) -> Notifier:
         mentions=[slack_mention(m) for m in settings.mentions],
         timeout=shared.timeout,
         limiter=shared.limiter,
+        buttons=shared.buttons if settings.answered else (),
     )
 
 

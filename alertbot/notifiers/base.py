@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.model import Action, Alert, Delivery, Entry, Incident
 from alertbot.domain.reasons import Reason
 from alertbot.domain.storm import Storm
+from alertbot.domain.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,15 @@ class Links:
     runbook: str = ""
     dashboard: str = ""
     silence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a verdict or a notice is about: `windows` are all that the verdict is for, `deploys` theirs."""
+
+    window: Window
+    windows: Sequence[Window]
+    deploys: Sequence[Deploy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +56,15 @@ class Job:
     """For a one-off post: what is remembered of the incident's own card at the same destination."""
     storm: Storm | None = None
     """What `incident` stands for, where it is a storm."""
+    told: Told | None = None
+    """What `incident` stands for, where it is a deploy's or maintenance's window."""
+    enrichment: Enrichment = field(default_factory=Enrichment)
+    """What else was known when the attempt began."""
 
     @property
     def urgency(self) -> int:
         """Place in `alertbot.domain.budgets.KEPT`: what of a destination's budget this may take."""
-        if self.delivery.want.rank == 0 and self.action is not Action.UPDATE:
+        if self.delivery.want.rank <= 0 and self.action is not Action.UPDATE:
             return 0
         return 2 if self.action is Action.UPDATE and not self._is_news else 1
 

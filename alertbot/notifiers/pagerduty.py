@@ -33,8 +33,10 @@ from alertbot.render import (
     cut,
     environment,
     one_line,
+    runbook_view,
     safe_links,
     title,
+    ways,
 )
 
 with warnings.catch_warnings():
@@ -283,7 +285,7 @@ def plan(job: Job) -> list[tuple[str, str]]:
     if job.action is Action.ACKNOWLEDGE and not job.delivery.uncertain:
         return [("acknowledge", key(first))]
     before = [("resolve", key(n)) for n in sorted(maybe_open) if n < last]
-    if want.status is IncidentStatus.ACKNOWLEDGED and job.action is not Action.UPDATE:
+    if want.status is IncidentStatus.ACKNOWLEDGED and job.action not in (Action.UPDATE, Action.ESCALATE):
         # Also where an opening may have arrived and somebody acknowledged meanwhile: nobody is called again.
         return [*before, ("acknowledge", key(last))]
     return [*before, ("trigger", key(last))]
@@ -325,13 +327,16 @@ class Payload:
             details["incident"] = links.incident
         if incident.test:
             details["test"] = "This is a test of alertbot: nothing is wrong, and nobody has to act."
+        runbook = runbook_view(job.enrichment.runbook)
+        if runbook is not None:
+            details["runbook"] = {"title": cut(runbook.title, 300), "first_steps": runbook.steps}
         details["group_labels"] = labels
         payload["custom_details"] = details
         body: dict[str, Any] = {"payload": payload, "client": self._client}
         if links.incident:
             body["client_url"] = links.incident
-        shown = (("Incident", links.incident), ("Runbook", links.runbook), ("Graph", links.graph))
-        body["links"] = [{"href": u, "text": t} for t, u in (*shown, ("Dashboard", links.dashboard)) if u]
+        shown = sorted(ways(job.links, job.enrichment.links), key=lambda way: way[0] != "Incident")
+        body["links"] = [{"href": url, "text": name} for name, url in shown]
         if job.storm is not None:
             self._add_storm(body, details, job.storm, links.incident)
         else:

@@ -10,27 +10,24 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Any, Final
 
 import aiohttp
-from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
 
-from alertbot import render
 from alertbot.domain.budgets import SLACK_POSTS, SLACK_UPDATES
 from alertbot.domain.model import Action, IncidentStatus
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Limiter, Result, Retry, Sent, Unlimited
+from alertbot.notifiers.slack_api import KNOWN, Kind, LostError, RefusedError, SlackApi
 from alertbot.notifiers.slack_blocks import Message, Renderer
 
 log = logging.getLogger("alertbot.notifiers.slack")
 
 #: The `event_type` of our messages' metadata, and the kinds in `event_payload.kind`.
 EVENT_TYPE: Final = "alertbot_incident"
-CARD, NEWS, REMIND = "card", "news", "remind"
+CARD, NEWS, REMIND, TOLD = "card", "news", "remind", "told"
 
 #: All calls of one attempt together take no longer: the outbox waits longer, and so hears how far we got.
 ATTEMPT_SECONDS: Final = 45.0
@@ -48,134 +45,6 @@ LOOKS: Final = 5
 #: Methods with a budget of ours; the others are called when something went wrong.
 _LIMITED: Final = frozenset({"chat.postMessage", "chat.update"})
 _ID: Final = re.compile(r"[CGD][A-Z0-9]{6,}")
-
-
-class Kind(Enum):
-    """What an error of Slack's means for us."""
-
-    LATER = "later"
-    PERMANENT = "permanent"
-    CONTENT = "content"
-    METADATA = "metadata"
-    CARD_GONE = "card gone"
-    THREAD = "thread"
-
-
-_FOREIGN_CALL: Final = "Slack and alertbot do not understand each other: check slack_api_url, and report this"
-_TOKEN: Final = "put a valid bot token (xoxb-…) into slack_bot_token"  # noqa: S105 - advice, not a token
-_WORKSPACE: Final = "the workspace does not let the bot in: ask its administrators"
-_CHANNEL: Final = "the channel does not take it: ask the workspace's administrators"
-
-# The errors of chat.postMessage and chat.update [Slack's method pages]. One not named here may pass.
-_LATER: Final = (
-    "ratelimited", "rate_limited", "message_limit_exceeded", "service_unavailable", "fatal_error",
-    "internal_error", "request_timeout", "external_channel_migrating", "team_added_to_org",
-    "org_login_required", "update_failed", "streaming_state_conflict",
-)  # fmt: skip
-#: Of these Slack says, or we must fear, that part of it may have been done.
-_PERHAPS_DONE: Final = frozenset({"fatal_error", "internal_error"})
-_CONTENT: Final = (
-    "msg_too_long", "msg_blocks_too_long", "invalid_blocks", "invalid_blocks_format", "no_text",
-    "too_many_attachments", "attachment_payload_limit_exceeded", "invalid_attachments",
-    "too_many_contact_cards",
-)  # fmt: skip
-_METADATA: Final = (
-    "metadata_too_large", "invalid_metadata_format", "invalid_metadata_schema",
-    "metadata_must_be_sent_from_app",
-)  # fmt: skip
-_CARD_GONE: Final = (
-    "message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "block_mismatch",
-)  # fmt: skip
-_THREAD: Final = (
-    "thread_not_found", "cannot_reply_to_message", "restricted_action_thread_locked",
-    "restricted_action_non_threadable_channel", "cant_broadcast_message",
-)  # fmt: skip
-_PERMANENT: Final[Mapping[str, str]] = {
-    "channel_not_found": "no such channel, or a private one without the bot: correct it, or invite the bot",
-    "not_in_channel": "invite the bot to the channel: /invite @alertbot",
-    "is_archived": "the channel is archived: unarchive it, or configure another",
-    "restricted_action": _CHANNEL,
-    "restricted_action_read_only_channel": _CHANNEL,
-    "restricted_action_thread_only_channel": "the channel takes replies in threads only: configure another",
-    "ekm_access_denied": _CHANNEL,
-    "posting_to_channel_denied": _CHANNEL,
-    "messages_tab_disabled": "turn on the messages tab in the Slack app's settings, or configure a channel",
-    "team_not_found": "with a token for a whole organisation, write the channel's ID and not its name",
-    "no_permission": "the bot may not post here: invite it to the channel, and check its scopes",
-    "invalid_auth": _TOKEN,
-    "not_authed": _TOKEN,
-    "account_inactive": _TOKEN,
-    "token_revoked": _TOKEN,
-    "token_expired": _TOKEN,
-    "not_allowed_token_type": _TOKEN,
-    "is_bot": _TOKEN,
-    "as_user_not_supported": _TOKEN,
-    "missing_scope": "grant the bot the scope that is missing, and install the app again",
-    "access_denied": _WORKSPACE,
-    "accesslimited": "the workspace allows this from other networks only: ask its administrators",
-    "app_access_restricted": _WORKSPACE,
-    "enterprise_is_restricted": _WORKSPACE,
-    "two_factor_setup_required": _WORKSPACE,
-    "send_on_behalf_not_allowed": _WORKSPACE,
-    "invalid_arg_name": _FOREIGN_CALL,
-    "invalid_array_arg": _FOREIGN_CALL,
-    "invalid_arguments": _FOREIGN_CALL,
-    "invalid_charset": _FOREIGN_CALL,
-    "invalid_form_data": _FOREIGN_CALL,
-    "invalid_json": _FOREIGN_CALL,
-    "invalid_post_type": _FOREIGN_CALL,
-    "missing_post_type": _FOREIGN_CALL,
-    "markdown_text_conflict": _FOREIGN_CALL,
-    "deprecated_endpoint": _FOREIGN_CALL,
-    "method_deprecated": _FOREIGN_CALL,
-    "unknown_method": _FOREIGN_CALL,
-}
-#: What each error that we know means; see `classify`.
-KNOWN: Final[Mapping[str, Kind]] = {
-    **dict.fromkeys(_LATER, Kind.LATER),
-    **dict.fromkeys(_CONTENT, Kind.CONTENT),
-    **dict.fromkeys(_METADATA, Kind.METADATA),
-    **dict.fromkeys(_CARD_GONE, Kind.CARD_GONE),
-    **dict.fromkeys(_THREAD, Kind.THREAD),
-    **dict.fromkeys(_PERMANENT, Kind.PERMANENT),
-}
-
-
-def classify(error: str) -> Kind:
-    """What one of Slack's error words means. An unknown one may pass: the outbox bounds the retries."""
-    if error.startswith("slack_connect_"):
-        return Kind.PERMANENT
-    return KNOWN.get(error, Kind.LATER)
-
-
-class _RefusedError(Exception):
-    """Slack answered, and did not do it."""
-
-    def __init__(self, method: str, error: str, *, needed: str = "", after: timedelta | None, perhaps: bool) -> None:
-        super().__init__(f"Slack's {method} says {error}")
-        self.error = error
-        self.needed = needed
-        self.after = after
-        self.perhaps_done = perhaps
-
-    @property
-    def kind(self) -> Kind:
-        return classify(self.error)
-
-    def for_people(self) -> str:
-        """Slack's own word, and what to do about it where we know."""
-        advice = _PERMANENT.get(self.error, "")
-        if self.error == "missing_scope" and self.needed:
-            advice = f"grant the bot the scope {self.needed}, and install the app again"
-        return f"{self}: {advice}" if advice else str(self)
-
-
-class _LostError(Exception):
-    """No answer of Slack's. `perhaps_done`: the request may have reached it."""
-
-    def __init__(self, what: str, *, perhaps: bool) -> None:
-        super().__init__(what)
-        self.perhaps_done = perhaps
 
 
 class _NotYetError(Exception):
@@ -205,7 +74,8 @@ class SlackNotifier:
     """One channel of one workspace, over a session that the workspace's channels share.
 
     `channel` is a name (`#ops`) or an ID. `mentions` are added to the open card and to broadcast replies;
-    ValueError if one is not a mention. Without a token it runs dry. `timeout` bounds each call, in seconds.
+    ValueError if one is not a mention. `buttons` are the acts that a card offers, where the incident's state has a use
+    for them. Without a token it runs dry. `timeout` bounds each call, in seconds.
 
     Needs the scopes chat:write and channels:history (groups:history in private channels). With channels:join
     it joins a public channel by itself; with channels:read (groups:read) it finds the ID of a channel's name.
@@ -221,22 +91,16 @@ class SlackNotifier:
         mentions: Sequence[str] = (),
         timeout: float = 10.0,
         limiter: Limiter | None = None,
+        buttons: Collection[str] = (),
     ) -> None:
         self.dry: str | None = None if token else "slack_bot_token"
         self._token = token or ""
         self.limiter = limiter or Unlimited()
         self.workspace = hashlib.sha256(self._token.encode()).hexdigest()[:12]
         self.channel = channel
-        self.timeout = timeout
-        self.renderer = Renderer(mentions)
+        self.renderer = Renderer(mentions, buttons)
         self.channel_id = channel if _ID.fullmatch(channel) else ""
-        #: The card's delivery → its ts, so that a reminder need not search for it.
-        # The SDK's own logger would write messages and headers at level NOTSET as if it were DEBUG.
-        quiet = logging.getLogger("alertbot.notifiers.slack.sdk")
-        quiet.setLevel(logging.WARNING)
-        self._client = AsyncWebClient(token=token, base_url=base_url, session=session, retry_handlers=[], logger=quiet)
-        # The SDK takes a proxy from the environment and ignores NO_PROXY; a session's trust_env heeds both.
-        self._client.proxy = None
+        self.api = SlackApi(self._token, session=session, base_url=base_url, timeout=timeout)
 
     async def deliver(self, job: Job) -> Result:
         """See `Notifier`. A card that was deleted is posted anew, at most once an attempt."""
@@ -250,57 +114,6 @@ class SlackNotifier:
 
     async def close(self) -> None:
         """The session is the workspace's: whoever made it closes it."""
-
-    async def call(self, method: str, args: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
-        """One request. Raises `_RefusedError` or `_LostError`; arguments that are None are left out."""
-        given = {k: v for k, v in args.items() if v is not None}
-        reading = method in ("conversations.history", "conversations.replies", "conversations.list")
-        try:
-            # With a session of ours the SDK ignores its own timeout.
-            async with asyncio.timeout(min(self.timeout, seconds)):
-                if reading:
-                    answer = await self._client.api_call(method, http_verb="GET", params=given)
-                else:
-                    answer = await self._client.api_call(method, json=given)
-        except SlackApiError as e:
-            raise _refusal(method, e) from None
-        except aiohttp.ClientConnectorError as e:
-            raise _LostError(f"Slack's {method}: no connection ({type(e).__name__})", perhaps=False) from None
-        except TimeoutError:
-            raise _LostError(f"Slack's {method}: no answer in time", perhaps=True) from None
-        except (aiohttp.ClientError, OSError) as e:
-            raise _LostError(f"Slack's {method}: connection lost ({type(e).__name__})", perhaps=True) from None
-        except (AttributeError, LookupError, ValueError) as e:
-            # The SDK on an answer that is no JSON object, or not in the encoding it claims.
-            raise _LostError(f"Slack's {method}: not an answer of Slack's ({type(e).__name__})", perhaps=True) from None
-        return answer.data if isinstance(answer.data, dict) else {}
-
-
-def _refusal(method: str, error: SlackApiError) -> Exception:
-    """The SDK's error as ours. Without Slack's JSON it is some proxy's, and may have come after the deed."""
-    response = error.response
-    data = getattr(response, "data", None)
-    status = getattr(response, "status_code", 0) or getattr(response, "status", 0)
-    after = _retry_after(getattr(response, "headers", {}))
-    word = data.get("error") if isinstance(data, dict) else None
-    if not isinstance(word, str) or not word:
-        if status == 429:
-            return _RefusedError(method, "ratelimited", after=after, perhaps=False)
-        return _LostError(f"Slack's {method}: HTTP {status} without Slack's answer", perhaps=True)
-    needed = data.get("needed") if isinstance(data, dict) else None
-    return _RefusedError(
-        method,
-        render.cut(render.one_line(word), 100),
-        needed=render.cut(render.one_line(needed), 100) if isinstance(needed, str) else "",
-        after=after,
-        perhaps=word in _PERHAPS_DONE,
-    )
-
-
-def _retry_after(headers: Any) -> timedelta | None:
-    """Retry-After in seconds, as Slack sends it."""
-    value = str(headers.get("Retry-After", "")) if headers else ""
-    return timedelta(seconds=min(int(value), 3600)) if value.isascii() and value.isdigit() else None
 
 
 class _Attempt:
@@ -322,11 +135,13 @@ class _Attempt:
         try:
             if self.job.action is Action.REMIND:
                 await self._remind()
+            elif self.job.told is not None:
+                await self._tell()
             else:
                 await self._show()
-        except _RefusedError as e:
+        except RefusedError as e:
             return self._refused(e)
-        except _LostError as e:
+        except LostError as e:
             uncertain = self.uncertain or e.perhaps_done
             # Later on the outbox waits for longer than that by itself.
             after = SETTLE if e.perhaps_done and self.job.delivery.attempts < 3 else None
@@ -337,7 +152,7 @@ class _Attempt:
             return Later(e.until, lane=e.posting, error=e.error, uncertain=self.uncertain, remote=self.remote)
         return Sent(self.remote, f"{self.remote['channel']}/{self.remote['ts']}" if "ts" in self.remote else "")
 
-    def _refused(self, e: _RefusedError) -> Result:
+    def _refused(self, e: RefusedError) -> Result:
         if e.kind in (Kind.LATER, Kind.CARD_GONE):
             return Retry(e.for_people(), after=e.after, uncertain=self.uncertain or e.perhaps_done, remote=self.remote)
         if self.remote.get("ts") != self.job.delivery.remote.get("ts"):
@@ -353,9 +168,11 @@ class _Attempt:
         fresh = ts is None
         if ts is not None:
             # What was edited before the budget for its reply was used up is not edited again.
-            if self.remote.get("card_revision") != str(job.delivery.want.level.revision) or job.delivery.attempts:
+            level = job.delivery.want.level
+            edited = f"{level.revision}.{level.found}"
+            if self.remote.get("card_revision") != edited or job.delivery.attempts:
                 fresh = await self._update_or_replace(ts)
-                self.remote["card_revision"] = str(job.delivery.want.level.revision)
+                self.remote["card_revision"] = edited
             else:
                 fresh = False
         else:
@@ -375,7 +192,7 @@ class _Attempt:
         """Edits the card, or where that cannot be done any more posts another. Whether it is another."""
         try:
             await self._update(ts)
-        except _RefusedError as e:
+        except RefusedError as e:
             if e.kind is not Kind.CARD_GONE:
                 raise
             log.warning("a card cannot be edited, and is replaced: %s", e.error, extra={"incident": self._incident})
@@ -423,7 +240,7 @@ class _Attempt:
         metadata = self._metadata(NEWS, revision=revision, until=job.delivery.want.at.isoformat())
         try:
             await self._reply(self.remote["ts"], reply, metadata)
-        except _RefusedError as e:
+        except RefusedError as e:
             if e.kind is not Kind.THREAD:
                 raise
             # The card is right. What people must see now goes into the channel; the details are on the page.
@@ -453,11 +270,20 @@ class _Attempt:
             if card:
                 await self._reply(card, message, metadata)
                 return
-        except _RefusedError as e:
+        except RefusedError as e:
             if e.kind is not Kind.THREAD:
                 raise
             self.remote.pop("ts", None)
         await self._post({}, message, metadata)
+
+    async def _tell(self) -> None:
+        """A verdict or a notice: a message of its own, once."""
+        number = self.job.delivery.want.level.revision
+        there = await self._said(TOLD) if self.uncertain else []
+        if any(message.payload.get("revision") == number for message in there):
+            return
+        answer = await self._post({}, self.notifier.renderer.told(self.job), self._metadata(TOLD, revision=number))
+        self._keep(str(answer.get("channel") or self.channel), str(answer.get("ts") or ""))
 
     async def _reply(self, ts: str, message: Message, metadata: Mapping[str, Any]) -> None:
         await self._post({"thread_ts": ts, "reply_broadcast": message.broadcast or None}, message, metadata)
@@ -494,7 +320,7 @@ class _Attempt:
                 ours = metadata.get("event_type") == EVENT_TYPE
                 if ours and all(payload.get(k) == v for k, v in expected.items()):
                     found.append(_Found(self.channel, str(message.get("ts")), payload))
-        except _RefusedError as e:
+        except RefusedError as e:
             if e.kind is Kind.LATER and e.error in KNOWN:
                 raise
             if method == "conversations.replies" and e.kind in (Kind.THREAD, Kind.CARD_GONE):
@@ -515,7 +341,7 @@ class _Attempt:
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or None
             if cursor is None:
                 return
-        raise _RefusedError(method, "too_many_messages_to_look_through", after=None, perhaps=False)
+        raise RefusedError(method, "too_many_messages_to_look_through", after=None, perhaps=False)
 
     async def _resolve(self) -> str:
         """The ID of a channel that is given by name: history, replies and updates take nothing else."""
@@ -524,7 +350,7 @@ class _Attempt:
         name = self.notifier.channel.removeprefix("#")
         try:
             found = await self._listed(name, "public_channel,private_channel")
-        except _RefusedError as e:
+        except RefusedError as e:
             if e.error != "missing_scope":
                 raise
             found = await self._listed(name, "public_channel")
@@ -542,7 +368,7 @@ class _Attempt:
             cursor = (answer.get("response_metadata") or {}).get("next_cursor") or None
             if cursor is None:
                 break
-        raise _RefusedError("conversations.list", "channel_not_found", after=None, perhaps=False)
+        raise RefusedError("conversations.list", "channel_not_found", after=None, perhaps=False)
 
     # Sending.
 
@@ -570,14 +396,14 @@ class _Attempt:
         to["mrkdwn"] = False  # of the fallback text; blocks say it for themselves
         try:
             return await self._send("chat.postMessage", to, message, metadata)
-        except _RefusedError as e:
+        except RefusedError as e:
             if e.error != "not_in_channel":
                 raise
             refused = e
         try:
             self.channel = self.channel or await self._resolve()
             await self._call("conversations.join", {"channel": self.channel})
-        except _RefusedError as e:
+        except RefusedError as e:
             raise (e if e.kind is Kind.LATER and e.error in KNOWN else refused) from None
         return await self._send("chat.postMessage", {**to, "channel": self.channel}, message, metadata)
 
@@ -594,7 +420,7 @@ class _Attempt:
         while True:
             try:
                 return await self._call(method, {**target, **body, "parse": "none", "link_names": False})
-            except _RefusedError as e:
+            except RefusedError as e:
                 if e.kind not in (Kind.CONTENT, Kind.METADATA) or e.kind in spoiled:
                     raise
                 spoiled.add(e.kind)
@@ -607,21 +433,21 @@ class _Attempt:
     async def _call(self, method: str, args: Mapping[str, Any]) -> dict[str, Any]:
         left = self._until - asyncio.get_running_loop().time()
         if left <= 0:
-            raise _LostError(f"Slack is slow: not all of it was done in {ATTEMPT_SECONDS:.0f} s", perhaps=False)
+            raise LostError(f"Slack is slow: not all of it was done in {ATTEMPT_SECONDS:.0f} s", perhaps=False)
         closed = f"slack:{self.notifier.workspace}:{method}:{self.notifier.channel}"
         if method in _LIMITED and method not in self._paid:
             await self._spend(method, closed)
         try:
-            return await self.notifier.call(method, args, seconds=left)
-        except _RefusedError as e:
+            return await self.notifier.api.call(method, args, seconds=left)
+        except RefusedError as e:
             if method in _LIMITED and e.after is not None:
                 # Slack's own word on its rate: this method in this channel waits, and nothing has failed.
                 raise _NotYetError(method, await self.notifier.limiter.put_off(closed, e.after), str(e)) from None
             self._paid.add(method)  # what stands in for a message that was refused is one call with it
             raise
-        except _LostError as e:
+        except LostError as e:
             # Only a post is there twice if it is done twice.
-            raise _LostError(str(e), perhaps=e.perhaps_done and method == "chat.postMessage") from None
+            raise LostError(str(e), perhaps=e.perhaps_done and method == "chat.postMessage") from None
 
     async def _spend(self, method: str, closed: str) -> None:
         workspace = self.notifier.workspace

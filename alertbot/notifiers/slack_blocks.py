@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -19,7 +19,7 @@ from typing import Any, Final
 from alertbot import render
 from alertbot.domain.model import SEVERITY_LABEL, Action, Alert, Entry, IncidentStatus
 from alertbot.domain.reasons import Reason
-from alertbot.notifiers.base import Job, Links
+from alertbot.notifiers.base import Job
 
 Block = dict[str, Any]
 
@@ -52,7 +52,9 @@ _TOLD: Final = frozenset(
         Reason.NEW_EPISODE, Reason.ALERT_RESOLVED, Reason.CUT_OFF, Reason.INHIBITED, Reason.MUTED,
         Reason.RELEASED, Reason.CLEARED_WHILE_HELD, Reason.ACKNOWLEDGED, Reason.RESOLVED_BY_PERSON,
         Reason.NOTE_ADDED, Reason.SEVERITY_RAISED, Reason.REFIRED, Reason.STILL_FIRING, Reason.HOLD_ENDED,
-        Reason.FLAPPING, Reason.FLAPPING_ENDED,
+        Reason.FLAPPING, Reason.FLAPPING_ENDED, Reason.ASSIGNED, Reason.ESCALATED, Reason.ACK_OVERDUE,
+        Reason.UNACKNOWLEDGED, Reason.REOPENED, Reason.CHANGED_REMOTELY, Reason.SILENCED, Reason.SILENCE_ENDS_SOON,
+        Reason.SILENCE_ENDED, Reason.UNSILENCED, Reason.FOUND_THERE, Reason.GONE_THERE,
     }
 )  # fmt: skip
 #: The mentions that a configuration may ask for.
@@ -85,6 +87,9 @@ class Line:
     by: str
     until: datetime | None
     note: str
+    to: str = ""
+    receiver: str = ""
+    change: str = ""
 
 
 def units(text: str) -> int:
@@ -138,22 +143,51 @@ def size(blocks: Sequence[Block]) -> int:
     return len(json.dumps(blocks, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
-def actions(job: Job) -> list[Block]:
-    """The buttons: none yet. They come with what answers them; one that nobody answers is worse than none."""
-    return []
+#: The buttons, in their order: the word on each, and the statuses in which it is of use. The `action_id`s are the
+#: contract's, and a button's value is the incident's id.
+BUTTONS: Final[Mapping[str, tuple[str, frozenset[IncidentStatus]]]] = {
+    "acknowledge": ("Acknowledge", frozenset({IncidentStatus.OPEN})),
+    "resolve": ("Resolve", frozenset({IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED})),
+    "silence": ("Silence", frozenset({IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED})),
+    "escalate": ("Escalate", frozenset({IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED})),
+    "why": ("Why?", frozenset(IncidentStatus)),
+    "runbook": ("Runbook", frozenset(IncidentStatus) - {IncidentStatus.RESOLVED}),
+    "note": ("Note", frozenset(IncidentStatus)),
+}
+#: How the block of buttons is called: with the revision that it was made for, so that a late press can be told.
+ACTS: Final = "acts."
+
+
+def actions(job: Job, offered: Collection[str]) -> list[Block]:
+    """The buttons of those offered that the incident's state has a use for. A storm's board has none."""
+    incident = job.incident
+    if job.storm is not None:
+        return []
+    buttons: list[Block] = []
+    for act, (word, useful) in BUTTONS.items():
+        # Acknowledged by a silence alone: nobody has it yet.
+        useful_now = incident.status in useful or (act == "acknowledge" and incident.quieted)
+        if act in offered and useful_now:
+            text = {"type": "plain_text", "text": word}
+            buttons.append({"type": "button", "action_id": act, "value": incident.id, "text": text})
+            if act == "acknowledge":
+                buttons[-1]["style"] = "primary"
+    return [{"type": "actions", "block_id": f"{ACTS}{incident.revision}", "elements": buttons}] if buttons else []
 
 
 class Renderer:
     """Makes messages of jobs. `mentions` are the operator's: Slack's own forms, `<@U…>` or `<!subteam^S…>`.
 
+    `buttons` are the acts that cards offer; without any there is none: one that nobody answers is worse than none.
     Raises ValueError for a mention of any other form.
     """
 
-    def __init__(self, mentions: Sequence[str] = ()) -> None:
+    def __init__(self, mentions: Sequence[str] = (), buttons: Collection[str] = ()) -> None:
         for mention in mentions:
             if not MENTION.fullmatch(mention):
                 raise ValueError(f"not a mention that Slack knows: {mention!r}; write <@U…> or <!subteam^S…>")
         self._mentions = " ".join(mentions)
+        self._buttons = frozenset(buttons)
         self._env = render.environment("slack")
 
     def _say(self, name: str, values: Mapping[str, Any]) -> str:
@@ -175,17 +209,22 @@ class Renderer:
         common = _common(job)
         if common:
             start.append(_section(mrkdwn(_labels(common, COMMON_LABELS))))
-        links = _links(values["links"])
+        links = _links(values["ways"])
         if links:
             start.append(_section(mrkdwn(links)))
-        end = [*actions(job), _context(plain(self._say("_footer.j2", values), CONTEXT))]
+        beside = [_section(plain(self._say("_runbook.j2", values)))] if values["runbook"] is not None else []
+        if values["known"]:
+            beside.append(_context(plain("\n".join(values["known"]), CONTEXT)))
+        end = [*actions(job, self._buttons), _context(plain(self._say("_footer.j2", values), CONTEXT))]
         shown = [self._alert(job, alert, common, alone=len(job.alerts) == 1) for alert in top]
         total = 0 if job.storm is not None else _total(job)
         while True:
             more = total - len(shown)
             left_out = {"count": more, "has_page": values["links"].incident}
             rest = [_context(plain(self._say("_more.j2", left_out)))] if more > 0 else []
-            blocks = [*start, *(b for of_one in shown for b in of_one), *rest, *end]
+            # What fires first, then what to do, then what else fires.
+            others = [b for of_one in shown[1:] for b in of_one]
+            blocks = [*start, *(shown[0] if shown else ()), *beside, *others, *rest, *end]
             if not shown or (size(blocks) <= TOTAL and len(blocks) <= BLOCKS):
                 break
             shown.pop()
@@ -219,7 +258,7 @@ class Renderer:
         lines = [_line(e, job, alerts) for e in entries if _tells(e)]
         lines = list(dict.fromkeys(lines))
         raised = any(line.reason == Reason.SEVERITY_RAISED for line in lines)
-        broadcast = (job.action is Action.REOPEN or raised) and not job.delivery.want.level.quiet
+        broadcast = (job.action in (Action.REOPEN, Action.ESCALATE) or raised) and not job.delivery.want.level.quiet
         if not lines and job.action not in (Action.REOPEN, Action.RESOLVE):
             return None
         # A person's deed and the incident's step are few, and matter more than the twentieth alert.
@@ -236,6 +275,16 @@ class Renderer:
         job = _as_people_know_it(job)
         values = render.context(replace(job, alerts=()))
         return self._reply(self._say("remind.j2", values), values, broadcast=True)
+
+    def told(self, job: Job) -> Message:
+        """A verdict, or the notice that a maintenance ends soon: a message of its own."""
+        values = render.context(replace(job, alerts=()))
+        head, said = self._say("told.j2", values), "\n".join(values["told"])
+        blocks = [{"type": "header", "text": plain(head, HEADER)}, _section(plain(said))]
+        links = _links(values["ways"])
+        if links:
+            blocks.append(_section(mrkdwn(links)))
+        return Message(words(head, FALLBACK), blocks, words(f"{head}: {render.one_line(said)}", FALLBACK))
 
     def _reply(self, text: str, values: Mapping[str, Any], broadcast: bool) -> Message:
         blocks = [_section(plain(text))]
@@ -255,6 +304,8 @@ class Renderer:
         job = _as_people_know_it(job)
         values = render.context(replace(job, alerts=()))
         said = self._say("text.j2", values)
+        if job.told is not None:
+            return render.cut(render.one_line(f"{self._say('told.j2', values)}: {' '.join(values['told'])}"), FALLBACK)
         if job.action is Action.REMIND:
             said += f": {self._say('remind.j2', values)}"
         return render.cut(render.one_line(said), FALLBACK)
@@ -272,20 +323,17 @@ def _link(url: str, label: str) -> str:
     return f"<{escape(url)}|{label}>"
 
 
-def _links(links: Links) -> str:
-    """The ways on, the runbook first. An address too long for a message is on the incident's page."""
-    named = (
-        ("Runbook", links.runbook), ("Graph", links.graph), ("Dashboard", links.dashboard),
-        ("Silence", links.silence), ("Incident", links.incident),
-    )  # fmt: skip
-    found = [_link(url, label) for label, url in named if url]
+def _links(ways: Sequence[tuple[str, str]]) -> str:
+    """The ways on, the incident's page last and always. An address too long for a message is on that page."""
+    found = [(name, _link(url, escape(name))) for name, url in ways]
+    page = next((link for name, link in found if name == "Incident" and units(link) <= LINKS), "")
     kept: list[str] = []
-    room = LINKS - units(found[-1]) if found else 0
-    for link in found[:-1]:
-        if units(link) <= min(room - 3, LINK):
+    room = LINKS - units(page)
+    for name, link in found:
+        if name != "Incident" and units(link) <= min(room - 3, LINK):
             kept.append(link)
             room -= units(link) + 3
-    return " · ".join([*kept, *(found[-1:] if not found or units(found[-1]) <= LINKS else [])])
+    return " · ".join(filter(None, [*kept, page]))
 
 
 def _labels(labels: Mapping[str, str], most: int) -> str:
@@ -358,7 +406,10 @@ def _line(entry: Entry, job: Job, alerts: Mapping[str, Alert]) -> Line:
         what=_what(entry, job, alerts) if entry.identity or entry.labels else "",
         by=render.cut(render.one_line(entry.by), 100),
         until=entry.until,
-        note=render.cut(render.one_line(entry.details.get("note", "")), 2 * LINE),
+        note=render.cut(render.one_line(entry.details.get("note") or entry.details.get("comment") or ""), 2 * LINE),
+        change=render.cut(render.one_line(entry.details.get("what", "")), 300),
+        receiver=render.cut(render.one_line(entry.details.get("receiver", "")), 100),
+        to=render.cut(render.one_line(entry.details.get("to", "")), 100),
     )
 
 

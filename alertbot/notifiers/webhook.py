@@ -20,7 +20,7 @@ import aiohttp
 
 from alertbot.notifiers.answers import classify, retry_after, safe_words
 from alertbot.notifiers.base import DryRun, Job, Result, Retry, Sent
-from alertbot.render import alert_view, counts, one_line, safe_links, title
+from alertbot.render import alert_view, counts, one_line, safe_links, title, told_lines
 
 
 class WebhookNotifier:
@@ -162,6 +162,7 @@ def shape(job: Job) -> dict[str, Any]:
         "flapping": incident.flapping,
         "counts": {"firing": incident.firing, "held": incident.held, "resolved": incident.resolved},
         "alerts": alerts,
+        "told": told_lines(job.told) if job.told is not None else [],
         "runbook": links.runbook or None,
         "graph": links.graph or None,
     }

@@ -11,11 +11,34 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from alertbot.domain.events import Parsed
-from alertbot.sources import actions, alertmanager
+from alertbot.domain.deploys import DeployReport
+from alertbot.domain.events import DeployReported, Parsed
+from alertbot.sources import (
+    actions,
+    alertmanager,
+    argocd,
+    deploys,
+    github,
+    maintenance,
+    pagerduty,
+    railway,
+    reconcile,
+    vercel,
+)
 
 #: Reads one body. The time is when it came in. Raises `Unreadable` where no part of it makes sense.
 Parser = Callable[[bytes, datetime], Parsed]
+
+
+def _deploys(parse: Callable[[bytes, datetime], list[DeployReport]]) -> Parser:
+    """What a sender of deploys says, as events."""
+
+    def parsed(body: bytes, at: datetime) -> Parsed:
+        reports = parse(body, at)
+        return Parsed(tuple(DeployReported(report) for report in reports), len(reports))
+
+    return parsed
+
 
 #: The raw event's `source` to its parser. "alertmanager" takes Grafana's alerting webhook too.
 SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
@@ -24,8 +47,24 @@ SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
         "acknowledge": actions.acknowledge,
         "resolve": actions.resolve,
         "note": actions.note,
+        "escalate": actions.escalate,
+        "pagerduty": pagerduty.parse,
+        "heartbeats": actions.heartbeats,
+        "assign": actions.assign,
+        "refused": actions.refused,
+        "silence": actions.silence,
+        "unsilence": actions.unsilence,
+        "silence_kept": reconcile.silence_kept,
+        "reconcile": reconcile.parse,
         "test": actions.test,
         "kept_failing": actions.kept_failing,
+        "release": actions.release,
         "tick": actions.tick,
+        "deploy": _deploys(deploys.parse),
+        "github": _deploys(github.parse),
+        "vercel": _deploys(vercel.parse),
+        "railway": _deploys(railway.parse),
+        "argocd": _deploys(argocd.parse),
+        "maintenance": maintenance.parse,
     }
 )

@@ -67,14 +67,15 @@ def parse(body: bytes, at: datetime) -> list[DeployReport]:
             url=link(b.get("url")),
             diff_url=link(b.get("diff_url")),
             rollback=text(b.get("rollback")),
-            labels=_labels(b.get("labels")),
+            labels=read_labels(b.get("labels")),
             kind=DeployKind(kind) if kind else None,
             guessed=frozenset() if version else frozenset({"version"}),
         )
     ]
 
 
-def _labels(value: Any) -> dict[str, str]:
+def read_labels(value: Any) -> dict[str, str]:
+    """Labels that somebody gave by hand: none, or an object of texts. Raises `Unreadable`."""
     if value is None:
         return {}
     if not isinstance(value, dict):

@@ -20,8 +20,11 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from alertbot.domain.budgets import Budget
+from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, DeliveryStatus, Entry, Incident, Level, Want
+from alertbot.domain.windows import Window
 
 
 class StoreError(Exception):
@@ -77,11 +80,21 @@ class Keys:
     """Incidents with an alert that is held under one of these relations."""
     labels: Mapping[str, str] | None = None
     """Incidents that are open or acknowledged and have a firing alert with all of these labels (none: "")."""
+    windows: frozenset[str] = frozenset()
+    """Windows by id; with any name here, also all that are not over."""
+    held_in: frozenset[str] = frozenset()
+    """Alerts that one of these windows held in their latest episode, settled ones too."""
+    services: frozenset[str] = frozenset()
+    """The latest `DEPLOYS_LOADED` deploys of each of these services."""
+    deploys_since: datetime | None = None
+    """All deploys that were heard of since then."""
 
 
 #: How many sources of a relation are loaded on each side. A decision needs one that holds; more are only
 #: named.
 SOURCES_LOADED = 20
+#: How many of a service's deploys are loaded, to know what was there before.
+DEPLOYS_LOADED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +102,7 @@ class Loaded:
     """The answer to `Keys`. What does not exist is absent."""
 
     alerts: Sequence[Alert] = ()
-    """Everything named by `identities` and `members`, each alert once, by (incident, identity)."""
+    """Everything named by `identities`, `members` and `held_in`, each alert once, by (incident, identity)."""
     incidents: Sequence[Incident] = ()
     """Everything named by `incident_keys`, `incidents`, `members` and `labels`, each once, by id."""
     relations: Mapping[str, Sequence[Source]] = field(default_factory=dict)
@@ -97,6 +110,9 @@ class Loaded:
     """Relation to incident ids."""
     labelled: Sequence[str] = ()
     """Ids of the incidents named by `labels`."""
+    windows: Sequence[Window] = ()
+    deploys: Sequence[Deploy] = ()
+    """Each once, by id."""
     seen: tuple[Any, ...] = field(default=(), compare=False)
     """What this is a view of: for `Changes.seen`, and each store's own."""
 
@@ -134,6 +150,10 @@ class Changes:
     """
     entries: Sequence[Entry] = ()
     parked: Sequence[Parked] = ()
+    windows: Sequence[Window] = ()
+    """Upserts by id."""
+    deploys: Sequence[Deploy] = ()
+    """Upserts by id."""
     seen: Sequence[Any] = ()
     """All that was loaded for it: where any of that has changed since, `Changed` is raised and nothing written."""
 
@@ -148,6 +168,19 @@ class Renewal:
 
     again_at: datetime | None = None
     taken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What the clock has made due, the earliest first: ids of incidents and of windows."""
+
+    incidents: Sequence[str] = ()
+    windows: Sequence[str] = ()
+
+    @property
+    def some(self) -> bool:
+        """There is anything."""
+        return bool(self.incidents or self.windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +301,13 @@ class Store(Protocol):
     async def commit(self, changes: Changes) -> None:
         """All of it or none. Raises `Changed`, and `TakenOver` where an event of `done` is not this replica's."""
 
-    async def due(self, now: datetime, limit: int) -> Sequence[str]:
-        """Ids of incidents whose `wake_at` has come, the earliest first. No other replica gets them for a while."""
+    async def due(self, now: datetime, limit: int) -> Due:
+        """Incidents and windows whose `wake_at` has come, at most so many of each. No other replica gets these
+        incidents for a while.
+        """
 
     async def next_wake(self) -> datetime | None:
-        """The earliest `wake_at` of all; of one that another replica has, the end of that."""
+        """The earliest `wake_at` of all incidents and windows; of one that another replica has, the end of that."""
 
     async def firing(self, after: tuple[str, str], limit: int) -> Sequence[Alert]:
         """Unsettled alerts in order of (incident, identity), past a place: for a changed policy."""
@@ -335,6 +370,11 @@ class Store(Protocol):
     ) -> Page:
         """Newest first; `since` compares `created_at`. ValueError for a cursor that is none of ours."""
 
+    async def past(self, key: str, since: datetime, limit: int = 100) -> Past:
+        """The incidents of a group (`Incident.key`) that were created since then, newest first, and the latest note on
+        one of these.
+        """
+
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         """An incident's alerts: firing ones first, then by start, newest first."""
 
@@ -362,6 +402,18 @@ class Store(Protocol):
     async def find_alerts(self, labels: Mapping[str, str], limit: int = 100) -> Sequence[Alert]:
         """Alerts that have all of these labels, current ones, the newest first."""
 
+    async def windows(self, since: datetime, limit: int = 500) -> Sequence[Window]:
+        """Windows that are not over, or were not at that time; the latest starts first."""
+
+    async def window(self, window_id: str) -> Window | None:
+        """One window."""
+
+    async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
+        """Deploys heard of since then, of one service or of all; those heard of last first."""
+
+    async def deploy(self, deploy_id: str) -> Deploy | None:
+        """One deploy."""
+
     async def parked(self, limit: int = 100) -> Sequence[Parked]:
         """Newest first, each without its `raw`: bodies are large."""
 
@@ -385,8 +437,8 @@ class Store(Protocol):
 
     async def trim(self, before: datetime) -> int:
         """Forgets what is older than this: done events, resolved incidents with all that hangs on them,
-        settled alerts, entries of no incident, parked events and parts of bodies. Returns how many events,
-        incidents and alerts.
+        settled alerts, entries of no incident, windows that are over, deploys, parked events and parts of bodies.
+        Returns how many events, incidents and alerts.
 
         An event stays while it is undecided or parked, an incident while one of its alerts is unsettled.
         """

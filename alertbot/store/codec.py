@@ -15,7 +15,9 @@ from typing import Any, Final
 import msgspec
 
 from alertbot.domain.budgets import Spent
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.model import Alert, Entry, Incident
+from alertbot.domain.windows import Window
 from alertbot.store.base import Parked
 from alertbot.store.rows import Row
 
@@ -33,6 +35,10 @@ entries = msgspec.json.Decoder(list[tuple[int, Entry]])
 row = msgspec.json.Decoder(Row)
 rows = msgspec.json.Decoder(list[Row])
 parked = msgspec.json.Decoder(list[Parked])
+window = msgspec.json.Decoder(Window)
+windows = msgspec.json.Decoder(list[Window])
+deploy = msgspec.json.Decoder(Deploy)
+deploys = msgspec.json.Decoder(list[Deploy])
 spent = msgspec.json.Decoder(Spent)
 
 

@@ -12,16 +12,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import nsmallest
+from itertools import chain, islice
 from typing import Generic, TypeVar
 
 from alertbot.domain import budgets as budget_rules
 from alertbot.domain.budgets import Budget, Spent
+from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Entry, Incident, IncidentStatus, Want
+from alertbot.domain.reasons import Reason
+from alertbot.domain.windows import Window
 from alertbot.store import codec
 from alertbot.store.base import (
+    DEPLOYS_LOADED,
     SOURCES_LOADED,
     Changes,
+    Due,
     EntryPage,
     Filing,
     Keys,
@@ -85,6 +92,9 @@ class MemoryStore:
         self._entries_of: defaultdict[str, list[int]] = defaultdict(list)
         self._entries_on: defaultdict[str, list[int]] = defaultdict(list)
         self._parked: dict[str, Parked] = {}
+        self._windows: dict[str, Window] = {}
+        self._deploys: dict[str, Deploy] = {}
+        self._held_in: defaultdict[str, set[Place]] = defaultdict(set)
         self._meta: dict[str, str] = {}
 
     async def open(self) -> None:
@@ -135,6 +145,7 @@ class MemoryStore:
     async def load(self, keys: Keys) -> Loaded:
         places = {(i, identity) for identity in keys.identities for i in self._current.get(identity, ())}
         places |= {(i, identity) for i in keys.members for identity in self._unsettled.get(i, ())}
+        places |= {place for window in keys.held_in for place in self._held_in.get(window, ())}
         labelled = [] if keys.labels is None else self._labelled(keys.labels)
         ids = {*keys.incidents, *keys.members, *labelled}
         ids |= {self._newest[key][-1] for key in keys.incident_keys if self._newest.get(key)}
@@ -144,7 +155,18 @@ class MemoryStore:
             relations={r: self._sources_of(r) for r in sorted(keys.relations) if self._sources.get(r)},
             waiting={r: sorted({i for i, _ in self._held[r]}) for r in sorted(keys.waiting) if self._held.get(r)},
             labelled=labelled,
+            windows=[w for name, w in sorted(self._windows.items()) if name in keys.windows or not w.over]
+            if keys.windows
+            else [],
+            deploys=self._deploys_of(keys),
         )
+
+    def _deploys_of(self, keys: Keys) -> list[Deploy]:
+        heard = sorted(self._deploys.values(), key=_latest)
+        found = [d for d in heard if keys.deploys_since is not None and d.heard_at >= keys.deploys_since]
+        for service in keys.services:
+            found += [d for d in heard if d.service == service][:DEPLOYS_LOADED]
+        return sorted({d.id: d for d in found}.values(), key=lambda d: d.id)
 
     def _labelled(self, labels: Mapping[str, str]) -> list[str]:
         return sorted(
@@ -172,6 +194,8 @@ class MemoryStore:
             self._put_alert((alert.incident, alert.identity), alert)
         for incident in changes.incidents:
             self._put_incident(incident.id, incident)
+        self._windows |= {window.id: window for window in changes.windows}
+        self._deploys |= {deploy.id: deploy for deploy in changes.deploys}
         self._put_wants(changes.wants)
         self._put_record(changes.entries, changes.parked)
 
@@ -183,6 +207,8 @@ class MemoryStore:
             del self._by_incident[incident][identity]
             self._unsettled[incident].discard(identity)
             self._current[identity].discard(incident)
+            for window in old.held_in:
+                self._held_in[window].discard(place)
             for relation in old.source_of:
                 self._sources[relation].pop(place, None)
             if old.hold is not None and old.hold.relation is not None:
@@ -191,6 +217,8 @@ class MemoryStore:
             return
         self._alerts[place] = alert
         self._by_incident[incident][identity] = alert
+        for window in alert.held_in:
+            self._held_in[window].add(place)
         if not alert.settled:
             self._unsettled[incident].add(identity)
             if alert.hold is not None and alert.hold.relation is not None:
@@ -245,16 +273,19 @@ class MemoryStore:
         for item in parked:
             self._parked[item.id] = item
 
-    async def due(self, now: datetime, limit: int) -> Sequence[str]:
+    async def due(self, now: datetime, limit: int) -> Due:
         found: list[str] = []
         for wake_at, incident_id in self._wake:
             if wake_at > now or len(found) == limit:
                 break
             found.append(incident_id)
-        return found
+        windows = sorted((w.wake_at, w.id) for w in self._windows.values() if w.wake_at is not None)
+        return Due(found, [name for wake_at, name in windows[:limit] if wake_at <= now])
 
     async def next_wake(self) -> datetime | None:
-        return next((wake_at for wake_at, _ in self._wake), None)
+        windows = (w.wake_at for w in self._windows.values() if w.wake_at is not None)
+        incidents = (wake_at for wake_at, _ in self._wake)
+        return min(chain(islice(incidents, 1), windows), default=None)
 
     async def firing(self, after: tuple[str, str], limit: int) -> Sequence[Alert]:
         places = (place for place, alert in self._alerts.items() if not alert.settled and place > after)
@@ -355,6 +386,12 @@ class MemoryStore:
         more = len(found) > limit
         return Page(found[:limit], codec.incident_cursor(found[limit - 1]) if more else None)
 
+    async def past(self, key: str, since: datetime, limit: int = 100) -> Past:
+        found = [i for name in reversed(self._newest.get(key, ())) if (i := self._incidents[name]).created_at >= since]
+        seqs = sorted((seq for i in found[:limit] for seq in self._entries_of.get(i.id, ())), reverse=True)
+        notes = (self._entries[seq] for seq in seqs if self._entries[seq].reason is Reason.NOTE_ADDED)
+        return Past(found[:limit], next(notes, None))
+
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         found = sorted(self._by_incident.get(incident_id, {}).values(), key=lambda a: a.identity)
         found.sort(key=lambda a: a.starts_at, reverse=True)
@@ -399,6 +436,20 @@ class MemoryStore:
         found.sort(key=lambda a: (a.identity, a.incident))
         found.sort(key=lambda a: a.starts_at, reverse=True)
         return found[:limit]
+
+    async def windows(self, since: datetime, limit: int = 500) -> Sequence[Window]:
+        found = [w for w in self._windows.values() if w.over_at is None or w.over_at >= since]
+        return sorted(found, key=lambda w: (-codec.us(w.starts_at), w.id))[:limit]
+
+    async def window(self, window_id: str) -> Window | None:
+        return self._windows.get(window_id)
+
+    async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
+        found = (d for d in self._deploys.values() if d.heard_at >= since and service in (None, d.service))
+        return sorted(found, key=_latest)[:limit]
+
+    async def deploy(self, deploy_id: str) -> Deploy | None:
+        return self._deploys.get(deploy_id)
 
     async def parked(self, limit: int = 100) -> Sequence[Parked]:
         found = sorted(self._parked.values(), key=lambda item: (item.at, item.id), reverse=True)
@@ -456,6 +507,11 @@ class MemoryStore:
                 self._put_row(name, None)
         over = [i for i in self._incidents.values() if self._over(i, before)]
         gone = {incident.id for incident in over}
+        windows = {w.id for w in self._windows.values() if w.over_at is not None and w.over_at < before}
+        for name in windows:
+            del self._windows[name]
+        for deploy in [d for d in self._deploys.values() if d.heard_at < before]:
+            del self._deploys[deploy.id]
         alerts = [
             place
             for place, alert in self._alerts.items()
@@ -463,7 +519,7 @@ class MemoryStore:
         ]
         for place in alerts:
             self._put_alert(place, None)
-        undelivered = {d for incident_id in gone for d in self._deliveries_of.pop(incident_id, ())}
+        undelivered = {d for name in gone | windows for d in self._deliveries_of.pop(name, ())}
         for incident_id in gone:
             self._put_incident(incident_id, None)
         for delivery_id in undelivered:
@@ -472,7 +528,7 @@ class MemoryStore:
             if item.kind == "delivery" and item.ref in undelivered:
                 del self._parked[item.id]
         for seq, entry in list(self._entries.items()):
-            if entry.incident in gone or (not entry.incident and entry.at < before):
+            if entry.incident in gone | windows or (not entry.incident and entry.at < before):
                 del self._entries[seq]
                 self._entries_of[entry.incident].remove(seq)
                 self._entries_on[entry.identity].remove(seq)
@@ -490,3 +546,8 @@ class MemoryStore:
 
     async def set_meta(self, key: str, value: str) -> None:
         self._meta[key] = value
+
+
+def _latest(deploy: Deploy) -> tuple[int, str]:
+    """The order of deploys: those heard of last first."""
+    return -codec.us(deploy.heard_at), deploy.id

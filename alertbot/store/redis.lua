@@ -61,7 +61,8 @@ function step.beginning(a)
   return beginning(a[1], a[2])
 end
 
---- Six lists, each after its length (see `Keys`) → alerts, incidents, {relation's source...}, {relation's incident...}.
+--- Nine lists, each after its length (see `Keys`), since when deploys are wanted or "", how many of a service, how many
+--- sources → alerts, incidents, {relation's source...}, {relation's incident...}, windows, deploys.
 function step.load(a)
   local at = 1
   local function list()
@@ -105,7 +106,25 @@ function step.load(a)
       from = '(' .. pair .. '\0\255'
     end
   end
-  return {docs('alerts', places, 1), docs('incidents', ids, 1), sources, waiting}
+  for window in list() do
+    for _, m in ipairs(beginning('held_in', window .. '\0')) do place(m:sub(#window + 2)) end
+  end
+  local windows, window = set()
+  for name in list() do window(name) end
+  if #windows > 0 then
+    for _, name in ipairs(call('ZRANGE', 'windows.open', 0, -1)) do window(name) end
+  end
+  local deploys, deploy = set()
+  for service in list() do
+    for _, m in ipairs(beginning('deploys.of', service .. '\0', a[#a - 1])) do deploy(m:match('([^%z]*)$')) end
+  end
+  if a[#a - 2] ~= '' then
+    for _, name in ipairs(call('ZRANGEBYSCORE', 'deploys.heard', a[#a - 2], '+inf')) do deploy(name) end
+  end
+  return {
+    docs('alerts', places, 1), docs('incidents', ids, 1), sources, waiting,
+    docs('windows', windows, 1), docs('deploys', deploys, 1),
+  }
 end
 
 --- index or "", prefix, cursor, how many, pieces... → the next cursor or "", then documents of alerts that contain all
@@ -245,7 +264,8 @@ end
 
 --- When the next incident is due that is not somebody else's, or is not any more.
 function step.next_wake()
-  local best, offset = nil, 0
+  local window = call('ZRANGE', 'windows.wake', 0, 0, 'WITHSCORES')[2]
+  local best, offset = window and tonumber(window), 0
   while true do
     local page = call('ZRANGE', 'wake', offset, offset + PAGE - 1, 'WITHSCORES')
     for i = 1, #page, 2 do

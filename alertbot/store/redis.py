@@ -21,14 +21,18 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from alertbot.domain import budgets as budget_rules
 from alertbot.domain.budgets import Budget, Spent
+from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Entry, Incident, IncidentStatus, Want
+from alertbot.domain.reasons import Reason
+from alertbot.domain.windows import Window
 from alertbot.redis_url import RedisUrl
 from alertbot.store import codec
 from alertbot.store.base import (
-    SOURCES_LOADED,
     Changed,
     Changes,
+    Due,
     EntryPage,
     Filing,
     Keys,
@@ -47,6 +51,7 @@ from alertbot.store.base import (
 from alertbot.store.redis_client import Client, NotAsBefore, Step, WrongVersion
 from alertbot.store.redis_rows import (
     alert_places,
+    deploy_places,
     drop_parked,
     entry_places,
     event_record,
@@ -66,6 +71,7 @@ from alertbot.store.redis_rows import (
     row_places,
     source,
     stored_event,
+    window_places,
 )
 from alertbot.store.redis_settings import SETTINGS, durability, eviction
 from alertbot.store.rows import Row, claimed, filed, orphaned, recorded, retried, waits, wanted
@@ -104,7 +110,11 @@ class _Write:
     wants: Sequence[Want] = ()
     entries: Sequence[Entry] = ()
     parked: Sequence[Parked] = ()
+    windows: Sequence[Window] = ()
+    deploys: Sequence[Deploy] = ()
     more: Sequence[Step] = ()
+    needs: str = ""
+    """The delivery without whose move nothing is written."""
 
 
 class RedisStore:
@@ -230,7 +240,7 @@ class RedisStore:
         return found
 
     async def _put(self, write: _Write, checks: Sequence[tuple[bytes, Step]] = ()) -> bool:
-        """One transaction; False, and nothing written, where a move says so.
+        """One transaction; False, and nothing written, where the move that it needs says so.
 
         Raises `NotAsBefore` for one of `checks`.
         """
@@ -238,7 +248,9 @@ class RedisStore:
         incidents = {codec.key(i.id): i for i in write.incidents}
         rows = list(dict.fromkeys(codec.key(name) for name in (*write.moves, *(w.id for w in write.wants))))
         parked = {codec.key(p.id): p for p in write.parked}
-        if not (alerts or incidents or rows or parked or write.entries or write.more):
+        windows = {codec.key(w.id): w for w in write.windows}
+        deploys = {codec.key(d.id): d for d in write.deploys}
+        if not (alerts or incidents or rows or parked or windows or deploys or write.entries or write.more):
             return True
         numbers = len(incidents) + len(rows) + len(write.entries)
         questions: list[Step] = [
@@ -246,10 +258,12 @@ class RedisStore:
             ("docs", "incidents", *incidents),
             ("docs", "rows", *rows),
             ("docs", "parked", *parked),
+            ("docs", "windows", *windows),
+            ("docs", "deploys", *deploys),
         ]
         while True:
             answers = await self._ask(*questions, ("HINCRBY", "counters", "numbers", numbers), digests=True)
-            number = iter(range(answers[9] - numbers + 1, answers[9] + 1))
+            number = iter(range(answers[-1] - numbers + 1, answers[-1] + 1))
             steps: list[Step] = [*write.more]
             before = [None if old is None else codec.alert.decode(old) for old in answers[1]]
             for alert, known in zip(alerts.values(), before, strict=True):
@@ -266,6 +280,14 @@ class RedisStore:
                 steps += put_entry(next(number), entry)
             for item, old in zip(parked.values(), answers[7], strict=True):
                 steps += put_parked(None if old is None else _parked.decode(old), item)
+            for window, old in zip(windows.values(), answers[9], strict=True):
+                steps.append(put("windows", codec.key(window.id), codec.text(window)))
+                gone = () if old is None else window_places(codec.window.decode(old))
+                steps += moved(gone, window_places(window))
+            for deploy, old in zip(deploys.values(), answers[11], strict=True):
+                steps.append(put("deploys", codec.key(deploy.id), codec.text(deploy)))
+                gone = () if old is None else deploy_places(codec.deploy.decode(old))
+                steps += moved(gone, deploy_places(deploy))
             same = [(answers[2 * n], question) for n, question in enumerate(questions) if len(question) > 2]
             try:
                 await self._take((*checks, *same), steps)
@@ -343,7 +365,7 @@ class RedisStore:
     async def load(self, keys: Keys) -> Loaded:
         labelled = [] if keys.labels is None else await self._labelled(keys.labels)
         asked = replace(keys, incidents=keys.incidents | frozenset(labelled), labels=None)
-        question = load_step(asked, SOURCES_LOADED)
+        question = load_step(asked)
         digest, answer = await self._ask(question, digests=True)
         relations: dict[str, list[Source]] = {}
         for relation, one in sorted(
@@ -359,6 +381,8 @@ class RedisStore:
             relations=relations,
             waiting=waiting,
             labelled=labelled,
+            windows=sorted(_all(codec.windows, answer[4]), key=lambda w: w.id),
+            deploys=sorted(_all(codec.deploys, answer[5]), key=lambda d: d.id),
             seen=((digest, question),),
         )
 
@@ -384,6 +408,8 @@ class RedisStore:
             wants=changes.wants,
             entries=changes.entries,
             parked=changes.parked,
+            windows=changes.windows,
+            deploys=changes.deploys,
             more=[("done", *changes.done)] if changes.done else (),
         )
         ours: list[tuple[bytes, Step]] = [(NOTHING, ("lost", *changes.done))] if changes.done else []
@@ -394,9 +420,12 @@ class RedisStore:
                 raise TakenOver([int(seq) for seq in error.answer]) from None
             raise Changed("what was loaded has changed since") from None
 
-    async def due(self, now: datetime, limit: int) -> Sequence[str]:
-        (found,) = await self._ask(("due", codec.us(now), codec.us(now + LIVES), limit))
-        return _texts(found)
+    async def due(self, now: datetime, limit: int) -> Due:
+        incidents, windows = await self._ask(
+            ("due", codec.us(now), codec.us(now + LIVES), limit),
+            ("ZRANGEBYSCORE", "windows.wake", "-inf", codec.us(now), "LIMIT", 0, limit),
+        )
+        return Due(_texts(incidents), _texts(windows))
 
     async def next_wake(self) -> datetime | None:
         (found,) = await self._ask(("next_wake",))
@@ -434,7 +463,7 @@ class RedisStore:
 
     async def record(self, outcome: Outcome) -> bool:
         moves: dict[str, Move] = {outcome.id: lambda row: None if row is None else recorded(row, outcome)}
-        return await self._put(_Write(moves=moves, entries=outcome.entries, parked=outcome.parked))
+        return await self._put(_Write(moves=moves, entries=outcome.entries, parked=outcome.parked, needs=outcome.id))
 
     async def next_delivery(self) -> datetime | None:
         (found,) = await self._ask(("ZRANGE", "due", 0, 0, "WITHSCORES"))
@@ -543,6 +572,44 @@ class RedisStore:
             top = b"(" + page[-1]
         return found[: limit + 1]
 
+    async def past(self, key: str, since: datetime, limit: int = 100) -> Past:
+        (members,) = await self._ask(("beginning", "newest", prefix(key)))
+        names = [text.rpartition("\0")[2] for text in reversed(_texts(members))]
+        found = [i for i in _incidents(await self._docs("incidents", names)) if i.created_at >= since][:limit]
+        lines = await self._ask(*(("beginning", "entries.of", prefix(i.id)) for i in found))
+        seqs = sorted((int(line.rpartition(b"\0")[2]) for page in lines for line in page), reverse=True)
+        for start in range(0, len(seqs), AT_ONCE):
+            for doc in await self._docs("entries", [str(seq) for seq in seqs[start : start + AT_ONCE]]):
+                entry = codec.entry.decode(doc)
+                if entry.reason is Reason.NOTE_ADDED:
+                    return Past(found, entry)
+        return Past(found)
+
+    async def windows(self, since: datetime, limit: int = 500) -> Sequence[Window]:
+        open_, over = await self._ask(
+            ("ZRANGE", "windows.open", 0, -1), ("ZRANGEBYSCORE", "windows.over", codec.us(since), "+inf")
+        )
+        found = _all(codec.windows, await self._docs("windows", _texts([*open_, *over])))
+        return sorted(found, key=lambda w: (-codec.us(w.starts_at), w.id))[:limit]
+
+    async def window(self, window_id: str) -> Window | None:
+        found = _all(codec.windows, await self._docs("windows", [codec.key(window_id)]))
+        return found[0] if found else None
+
+    async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
+        if service is None:
+            (found,) = await self._ask(("ZRANGEBYSCORE", "deploys.heard", codec.us(since), "+inf"))
+            names = _texts(found)
+        else:
+            (found,) = await self._ask(("beginning", "deploys.of", prefix(service)))
+            names = [text.rpartition("\0")[2] for text in _texts(found)]
+        deploys = [d for d in _all(codec.deploys, await self._docs("deploys", names)) if d.heard_at >= since]
+        return sorted(deploys, key=lambda d: (-codec.us(d.heard_at), d.id))[:limit]
+
+    async def deploy(self, deploy_id: str) -> Deploy | None:
+        found = _all(codec.deploys, await self._docs("deploys", [codec.key(deploy_id)]))
+        return found[0] if found else None
+
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         (places,) = await self._ask(("beginning", "members", prefix(incident_id)))
         found = _all(codec.alerts, await self._docs("alerts", _texts(places)))
@@ -623,6 +690,7 @@ class RedisStore:
                 return False
             write = _Write(more=[*drop_parked([item])])
             if item.kind == "delivery":
+                write.needs = item.ref
                 write.moves = {item.ref: lambda row: None if row is None else retried(row, now)}
             elif item.kind == "event":
                 if not item.ref.isdecimal() or not (await self._ask(("HEXISTS", "bodies", item.ref)))[0]:
@@ -675,6 +743,8 @@ class RedisStore:
         forgotten = await self._trim_events(limit)
         await self._trim_storms(limit)
         forgotten += await self._trim_incidents(limit)
+        await self._trim_windows(limit)
+        await self._trim_deploys(limit)
         forgotten += await self._trim_alerts(limit)
         await self._trim_entries(limit)
         return forgotten
@@ -752,28 +822,49 @@ class RedisStore:
         digest, (doc,), settled, unsettled = await self._ask(*here, digests=True)
         if doc is None or unsettled:
             return 0
-        indexes = ("members", "of", "entries.of")
-        members, of, lines = await self._ask(*(("beginning", index, prefix(name)) for index in indexes))
+        (members,) = await self._ask(("beginning", "members", prefix(name)))
         alerts = _all(codec.alerts, await self._docs("alerts", _texts(members)))
-        rows = [_numbered_row(d) for d in await self._docs("rows", [t.rpartition("\0")[2] for t in _texts(of)])]
-        seqs = [int(line.rpartition(b"\0")[2]) for line in lines]
-        refs = [("beginning", "parked.ref", prefix("delivery", row.delivery.id)) for _, row in rows]
-        names = [t.rpartition("\0")[2] for page in await self._ask(*refs) for t in _texts(page)]
-        parked = [_parked.decode(d) for d in await self._docs("parked", names)]
         seq, text = read_number(doc)
         steps: list[Step] = [
             *(("HDEL", "incidents", name), ("HDEL", "woken", name)),
             *moved(incident_places(seq, codec.incident.decode(text)), ()),
             *(step for alert in alerts for step in _drop_alert(alert)),
-            *(step for seq, row in rows for step in _put_row(seq, row, None)),
-            *drop_parked(parked),
+            *await self._what_hangs_on(name),
         ]
-        for start in range(0, len(seqs), AT_ONCE):  # the lines before what they are found by
+        done = await self._try([(digest, here[0]), (settled, here[1])], steps)
+        return len(alerts) + 1 if done else 0
+
+    async def _what_hangs_on(self, name: str) -> list[Step]:
+        """The steps that forget the deliveries of an incident or window, its entries and what is parked of it."""
+        of, lines = await self._ask(*(("beginning", index, prefix(name)) for index in ("of", "entries.of")))
+        rows = [_numbered_row(d) for d in await self._docs("rows", [t.rpartition("\0")[2] for t in _texts(of)])]
+        refs = [("beginning", "parked.ref", prefix("delivery", row.delivery.id)) for _, row in rows]
+        names = [t.rpartition("\0")[2] for page in await self._ask(*refs) for t in _texts(page)]
+        steps: list[Step] = [step for seq, row in rows for step in _put_row(seq, row, None)]
+        steps += drop_parked([_parked.decode(d) for d in await self._docs("parked", names)])
+        seqs = [int(line.rpartition(b"\0")[2]) for line in lines]
+        for start in range(0, len(seqs), AT_ONCE):
             page = seqs[start : start + AT_ONCE]
             (docs,) = await self._ask(("docs", "entries", *page))
             steps += _drop_entries(page, docs)
-        done = await self._try([(digest, here[0]), (settled, here[1])], steps)
-        return len(alerts) + 1 if done else 0
+        return steps
+
+    async def _trim_windows(self, limit: int) -> None:
+        for name in await self._older("windows.over", limit):
+            question: Step = ("docs", "windows", name)
+            digest, (doc,) = await self._ask(question, digests=True)
+            if doc is not None:
+                places = moved(window_places(codec.window.decode(doc)), ())
+                steps = [("HDEL", "windows", name), *places, *await self._what_hangs_on(name)]
+                await self._try([(digest, question)], steps)
+
+    async def _trim_deploys(self, limit: int) -> None:
+        def steps(docs: Iterable[bytes | None]) -> Iterator[Step]:
+            for deploy in _all(codec.deploys, docs):
+                yield "HDEL", "deploys", codec.key(deploy.id)
+                yield from moved(deploy_places(deploy), ())
+
+        await self._forget(await self._older("deploys.heard", limit), "deploys", steps)
 
     async def _trim_alerts(self, limit: int) -> int:
         forgotten = 0
@@ -875,12 +966,12 @@ def _put_row(seq: int, old: Row | None, new: Row | None) -> Iterator[Step]:
 
 
 def _move_rows(write: _Write, docs: Mapping[str, bytes | None], numbers: Iterator[int]) -> list[Step] | None:
-    """The steps of all moves and wants; None where the only move says no."""
+    """The steps of all moves and wants; None where the move that it needs says no."""
     before = {name: None if doc is None else _numbered_row(doc) for name, doc in docs.items()}
     after = {name: None if found is None else found[1] for name, found in before.items()}
     for name, move in write.moves.items():
         row = move(after[codec.key(name)])
-        if row is None and len(write.moves) == 1 and not write.wants and not write.more:
+        if row is None and name == write.needs:
             return None
         after[codec.key(name)] = row or after[codec.key(name)]
     for want in write.wants:

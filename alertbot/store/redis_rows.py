@@ -14,10 +14,12 @@ from typing import Final
 
 import msgspec
 
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Entry, Incident, IncidentStatus
+from alertbot.domain.windows import Window
 from alertbot.store import codec
-from alertbot.store.base import Keys, Parked, Source
+from alertbot.store.base import DEPLOYS_LOADED, SOURCES_LOADED, Keys, Parked, Source
 from alertbot.store.redis_client import Step
 from alertbot.store.rows import Row, raging
 
@@ -54,9 +56,11 @@ def place_of(alert: Alert) -> str:
 
 
 def alert_places(alert: Alert) -> Iterator[Place]:
-    """By its incident, its identity, the relations it is a source of, and the one that holds it."""
+    """By its incident, its identity, the relations it is a source of, and what holds or held it."""
     place = place_of(alert)
     yield "members", 0, place
+    for window in alert.held_in:
+        yield "held_in", 0, joined(window, alert.incident, alert.identity)
     if alert.settled:
         yield "settled", codec.us(alert.seen_at), place
     else:
@@ -115,6 +119,23 @@ def entry_places(seq: int, entry: Entry) -> Iterator[Place]:
         yield "entries.loose", codec.us(entry.at), str(seq)
 
 
+def window_places(window: Window) -> Iterator[Place]:
+    """By whether it is over, and when it is due or was over."""
+    if window.over_at is None:
+        yield "windows.open", 0, codec.key(window.id)
+    else:
+        yield "windows.over", codec.us(window.over_at), codec.key(window.id)
+    if window.wake_at is not None:
+        yield "windows.wake", codec.us(window.wake_at), codec.key(window.id)
+
+
+def deploy_places(deploy: Deploy) -> Iterator[Place]:
+    """By when it was heard of, and by its service: what was heard of last comes first."""
+    yield "deploys.heard", codec.us(deploy.heard_at), codec.key(deploy.id)
+    backwards = ordered(10**19 - codec.us(deploy.heard_at) - _BEFORE_1970)
+    yield "deploys.of", 0, joined(deploy.service, backwards, deploy.id)
+
+
 def parked_places(item: Parked) -> Iterator[Place]:
     """By its time, and by what it refers to."""
     yield "parked.at", codec.us(item.at), codec.key(item.id)
@@ -146,13 +167,17 @@ def read_number(text: bytes) -> tuple[int, bytes]:
     return int(seq), doc
 
 
-def load_step(keys: Keys, limit: int) -> Step:
+def load_step(keys: Keys) -> Step:
     """The question for all that is named (labels are asked for apart)."""
-    lists = (keys.identities, keys.incident_keys, keys.incidents, keys.members, keys.relations, keys.waiting)
+    lists = (
+        keys.identities, keys.incident_keys, keys.incidents, keys.members, keys.relations, keys.waiting, keys.held_in,
+        keys.windows, keys.services,
+    )  # fmt: skip
     words: list[str | int] = ["load"]
     for names in lists:
         words += (len(names), *sorted(codec.key(n) for n in names))
-    return (*words, limit)
+    since = "" if keys.deploys_since is None else codec.us(keys.deploys_since)
+    return (*words, since, DEPLOYS_LOADED, SOURCES_LOADED)
 
 
 class _Head(msgspec.Struct):

@@ -10,6 +10,7 @@ are in `sqlite_threads`, the statements in `sqlite_rows`; here is what each call
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +21,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from alertbot.domain.budgets import Budget
+from alertbot.domain.deploys import Deploy
+from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, Incident
-from alertbot.store import codec
+from alertbot.domain.reasons import Reason
+from alertbot.domain.windows import Window
+from alertbot.store import codec, sqlite_budgets
 from alertbot.store.base import (
     Changes,
+    Due,
     EntryPage,
     Filing,
     Keys,
@@ -34,6 +40,7 @@ from alertbot.store.base import (
     Parked,
     Renewal,
     Stats,
+    StoreError,
     StoreUnavailable,
 )
 from alertbot.store.rows import claimed, filed, orphaned, recorded, retried, waits
@@ -42,8 +49,11 @@ from alertbot.store.sqlite_file import SCHEMA, DatabaseFile, first
 from alertbot.store.sqlite_rows import (
     DELIVERIES,
     HAS_PIECE,
+    LANES,
+    NOTHING_SHOWN,
     RECORDED,
     TRIMMED_AT_ONCE,
+    TRIMS,
     UNDECIDED,
     ChangesToWrite,
     RecordToWrite,
@@ -54,12 +64,6 @@ from alertbot.store.sqlite_rows import (
     docs,
     insert,
     load,
-    trim_alerts,
-    trim_entries,
-    trim_events,
-    trim_incidents,
-    trim_parked,
-    trim_storms,
 )
 from alertbot.store.sqlite_threads import Checkpointer, EventRow, Reader, Writer
 
@@ -81,7 +85,7 @@ class SqliteStore:
         self._engine: Reader | None = None
         self._people: Reader | None = None
         self._checkpointer: Checkpointer | None = None
-        self._budgets = WrittenBehind(self._write)
+        self._budgets = WrittenBehind()
 
     @property
     def commits(self) -> int:
@@ -111,7 +115,9 @@ class SqliteStore:
         self._writer.start(connection)
 
     async def close(self) -> None:
-        await self._budgets.flush()
+        if self._writer is not None and (spent := self._budgets.take()):
+            with contextlib.suppress(StoreUnavailable):  # closed already, or away: the provider will say 429
+                await self._write(lambda c: sqlite_budgets.write(c, spent))
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -198,16 +204,16 @@ class SqliteStore:
         write = ChangesToWrite(changes)
         await self._write(write.run, size=write.size)
 
-    async def due(self, now: datetime, limit: int) -> Sequence[str]:
-        sql = "SELECT id FROM incidents WHERE wake_at <= ? ORDER BY wake_at, id LIMIT ?"
-        found = await self._read(
-            lambda c: first(c, f"SELECT json_group_array(id) FROM ({sql})", (codec.us(now), limit))
-        )
-        return msgspec.json.decode(found, type=list[str])
+    async def due(self, now: datetime, limit: int) -> Due:
+        ids = "SELECT id FROM {} WHERE wake_at <= ?1 ORDER BY wake_at, id LIMIT ?2"
+        arms = [f"(SELECT json_group_array(id) FROM ({ids.format(table)}))" for table in ("incidents", "windows")]
+        sql = f"SELECT json_array(json({arms[0]}), json({arms[1]}))"
+        found = await self._read(lambda c: first(c, sql, (codec.us(now), limit)))
+        return Due(*msgspec.json.decode(found, type=tuple[list[str], list[str]]))
 
     async def next_wake(self) -> datetime | None:
-        sql = "SELECT min(wake_at) FROM incidents WHERE wake_at IS NOT NULL"
-        found = await self._read(lambda c: first(c, sql))
+        arms = [f"SELECT min(wake_at) AS at FROM {t} WHERE wake_at IS NOT NULL" for t in ("incidents", "windows")]
+        found = await self._read(lambda c: first(c, f"SELECT min(at) FROM ({arms[0]} UNION ALL {arms[1]})"))
         return None if found is None else codec.at(found)
 
     async def firing(self, after: tuple[str, str], limit: int) -> Sequence[Alert]:
@@ -221,11 +227,7 @@ class SqliteStore:
     # Delivering.
 
     async def lanes(self, now: datetime) -> Sequence[str]:
-        sql = (
-            "SELECT lane FROM (SELECT lane, rank, min(since) AS since FROM deliveries WHERE due_at <= ?"
-            " GROUP BY lane, rank) GROUP BY lane HAVING rank = min(rank) ORDER BY rank, since, lane"
-        )
-        found = await self._read(lambda c: first(c, f"SELECT json_group_array(lane) FROM ({sql})", (codec.us(now),)))
+        found = await self._read(lambda c: first(c, LANES, (codec.us(now),)))
         return msgspec.json.decode(found, type=list[str])
 
     async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
@@ -243,24 +245,31 @@ class SqliteStore:
 
     async def record(self, outcome: Outcome) -> bool:
         write = RecordToWrite(outcome.entries, outcome.parked)
+        spent = self._budgets.take()
 
         def run(c: sqlite3.Connection) -> bool:
             old = delivery_of(c, outcome.id)
             row = None if old is None else recorded(old, outcome)
+            sqlite_budgets.write(c, spent)
             if row is None:
                 return False
             insert(c, DELIVERIES, [delivery_row(row)])
             write.run(c)
             return True
 
-        return await self._write(run, size=write.size + 1024)
+        try:
+            return await self._write(run, size=write.size + 1024)
+        except StoreError:
+            self._budgets.give_back(spent)
+            raise
 
     async def waiting(self, lane: str, now: datetime, limit: int) -> Sequence[Delivery]:
         sql = (
             "SELECT doc FROM deliveries INDEXED BY deliveries_lane WHERE lane = ? AND due_at <= ?"
-            " AND storm = '' ORDER BY rank, since, id LIMIT ?"
+            " AND storm = '' AND instr(doc, ?) ORDER BY rank, since, id LIMIT ?"
         )
-        found = await self._read(lambda c: docs(c, codec.rows, sql, (codec.key(lane), codec.us(now), limit)))
+        values = (codec.key(lane), codec.us(now), NOTHING_SHOWN, limit)
+        found = await self._read(lambda c: docs(c, codec.rows, sql, values))
         return [row.delivery for row in found if waits(row, now)]
 
     async def refile(self, filing: Filing) -> None:
@@ -339,6 +348,22 @@ class SqliteStore:
         more = len(found) > limit
         return Page(found[:limit], codec.incident_cursor(found[limit - 1]) if more else None)
 
+    async def past(self, key: str, since: datetime, limit: int = 100) -> Past:
+        of_group = "SELECT {} FROM incidents WHERE key = ? AND created_at >= ? ORDER BY seq DESC LIMIT ?"
+        latest = (
+            f"SELECT e.doc FROM ({of_group.format('id')}) AS i CROSS JOIN entries AS e INDEXED BY entries_incident"
+            " ON e.incident = i.id AND e.incident <> '' WHERE json_extract(e.doc, '$.reason') = ?"
+            " ORDER BY e.seq DESC LIMIT 1"
+        )
+        params = (codec.key(key), codec.us(since), limit)
+
+        def read(c: sqlite3.Connection) -> Past:
+            note = first(c, latest, (*params, Reason.NOTE_ADDED.value))
+            incidents = docs(c, codec.incidents, of_group.format("doc"), params)
+            return Past(incidents, None if note is None else codec.entry.decode(note))
+
+        return await self._look(read)
+
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         sql = "SELECT doc FROM alerts WHERE incident = ? ORDER BY firing DESC, starts_at DESC, identity LIMIT ?"
         return await self._read(lambda c: docs(c, codec.alerts, sql, (codec.key(incident_id), limit)))
@@ -387,6 +412,26 @@ class SqliteStore:
             return [codec.alert.decode(r[3]) for r in newest]
 
         return await self._look(read)
+
+    async def windows(self, since: datetime, limit: int = 500) -> Sequence[Window]:
+        sql = "SELECT doc FROM windows WHERE over_at IS NULL OR over_at >= ? ORDER BY starts_at DESC, id LIMIT ?"
+        return await self._read(lambda c: docs(c, codec.windows, sql, (codec.us(since), limit)))
+
+    async def window(self, window_id: str) -> Window | None:
+        sql = "SELECT doc FROM windows WHERE id = ?"
+        found = await self._read(lambda c: first(c, sql, (codec.key(window_id),)))
+        return None if found is None else codec.window.decode(found)
+
+    async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
+        of = "" if service is None else " AND service = ?"
+        sql = f"SELECT doc FROM deploys WHERE heard_at >= ?{of} ORDER BY heard_at DESC, id LIMIT ?"
+        params = [codec.us(since), *([] if service is None else [codec.key(service)]), limit]
+        return await self._read(lambda c: docs(c, codec.deploys, sql, params))
+
+    async def deploy(self, deploy_id: str) -> Deploy | None:
+        sql = "SELECT doc FROM deploys WHERE id = ?"
+        found = await self._read(lambda c: first(c, sql, (codec.key(deploy_id),)))
+        return None if found is None else codec.deploy.decode(found)
 
     async def parked(self, limit: int = 100) -> Sequence[Parked]:
         sql = "SELECT doc FROM parked ORDER BY at DESC, id DESC LIMIT ?"
@@ -439,7 +484,7 @@ class SqliteStore:
         """In pieces, so that nobody waits for long: an interrupted one goes on at the next call."""
         limit = codec.us(before)
         forgotten = 0
-        for step in (trim_parked, trim_events, trim_incidents, trim_storms, trim_alerts, trim_entries):
+        for step in TRIMS:
             while True:
                 rows, counted = await self._write(lambda c, step=step: step(c, limit), size=64 * 1024)  # type: ignore[misc]
                 forgotten += counted

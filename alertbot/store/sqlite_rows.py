@@ -14,10 +14,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Entry, Incident, IncidentStatus, Want
+from alertbot.domain.windows import Window
 from alertbot.store import codec
-from alertbot.store.base import SOURCES_LOADED, Changes, Keys, Loaded, Parked, Source
+from alertbot.store.base import DEPLOYS_LOADED, SOURCES_LOADED, Changes, Keys, Loaded, Parked, Source
 from alertbot.store.rows import Row, raging, wanted
 from alertbot.store.sqlite_file import first
 from alertbot.store.sqlite_threads import EventRow
@@ -76,6 +78,18 @@ def bodies(c: sqlite3.Connection, places: str, params: SqlRow, after: int, limit
     return found
 
 
+#: What stands in the text of a delivery that has nothing at its destination: enough to pass over most that have.
+NOTHING_SHOWN: Final = '"shown":{"status":null'
+
+#: Lanes with something due, by their most urgent: a few steps of the index for each, however much is due.
+LANES: Final = (
+    "WITH RECURSIVE l (lane) AS (SELECT min(lane) FROM deliveries WHERE due_at IS NOT NULL UNION ALL SELECT"
+    " (SELECT min(lane) FROM deliveries WHERE due_at IS NOT NULL AND lane > l.lane) FROM l WHERE lane IS NOT NULL)"
+    " SELECT json_group_array(lane) FROM (SELECT d.lane FROM l CROSS JOIN deliveries AS d ON d.seq = (SELECT seq"
+    " FROM deliveries INDEXED BY deliveries_lane WHERE lane = l.lane AND due_at <= ? ORDER BY rank, since, id LIMIT 1)"
+    " ORDER BY d.rank, d.since, d.lane)"
+)
+
 _heads = msgspec.json.Decoder(list[tuple[int, int, str, str, int]])
 HAS_PIECE: Final = " AND instr(a.doc, ?)"
 
@@ -108,6 +122,21 @@ _WAITING: Final = (
     " AND incident > w.incident) FROM w WHERE w.incident IS NOT NULL)"
     " SELECT json_group_array(json_array(relation, incident)) FROM w WHERE incident IS NOT NULL"
 )
+_HELD_IN: Final = (
+    "SELECT group_concat(a.doc) FROM (SELECT DISTINCT h.incident, h.identity FROM json_each(?) AS k"
+    " CROSS JOIN held AS h ON h.window = k.value) AS h"
+    " CROSS JOIN alerts AS a ON a.incident = h.incident AND a.identity = h.identity"
+)
+_WINDOWS: Final = (
+    "SELECT group_concat(w.doc) FROM windows AS w WHERE w.over_at IS NULL OR w.id IN (SELECT value FROM json_each(?))"
+)
+_DEPLOYS_OF: Final = (
+    "SELECT group_concat(d.doc) FROM json_each(?) AS k CROSS JOIN deploys AS d ON d.seq IN (SELECT seq FROM deploys"
+    f" WHERE service = k.value ORDER BY heard_at DESC, id LIMIT {DEPLOYS_LOADED})"
+)
+_DEPLOYS_SINCE: Final = (
+    "SELECT group_concat(d.doc) FROM json_each(?) AS k CROSS JOIN deploys AS d ON d.heard_at >= k.value"
+)
 _OPEN_AND_FIRING: Final = (
     "SELECT i.id, a.doc FROM incidents AS i INDEXED BY incidents_status"
     " CROSS JOIN alerts AS a ON a.incident = i.id AND a.firing = 1 WHERE i.status IN ('open', 'acknowledged')"
@@ -134,27 +163,37 @@ def _labelled(c: sqlite3.Connection, labels: Mapping[str, str]) -> list[str]:
 
 
 def _load_named(c: sqlite3.Connection, keys: Keys, labelled: list[str]) -> Loaded:
+    since = [] if keys.deploys_since is None else [codec.us(keys.deploys_since)]
     parts = (
         (_ALERTS_BY_IDENTITY, keys.identities),
         (_MEMBERS, keys.members),
+        (_HELD_IN, keys.held_in),
         (_INCIDENTS_BY_ID, keys.incidents | keys.members | frozenset(labelled)),
         (_INCIDENTS_BY_KEY, keys.incident_keys),
         (_RELATIONS, keys.relations),
         (_WAITING, keys.waiting),
+        (_WINDOWS, keys.windows),
+        (_DEPLOYS_OF, keys.services),
     )
     sql = ", ".join(f"({part})" if named else "NULL" for part, named in parts)
     params = [codec.keys(named) for _, named in parts if named]
-    current, members, by_id, by_key, relations, waiting = c.execute(f"SELECT {sql}", params).fetchone()
+    sql += f", ({_DEPLOYS_SINCE})" if since else ", NULL"
+    params += [codec.text(since)] if since else []
+    found = c.execute(f"SELECT {sql}", params).fetchone()
+    current, members, held, by_id, by_key, relations, waiting, windows, of_services, recent = found
     alerts = {
-        (a.incident, a.identity): a for docs in (current, members) for a in codec.alerts.decode(f"[{docs or ''}]")
+        (a.incident, a.identity): a for docs in (current, members, held) for a in codec.alerts.decode(f"[{docs or ''}]")
     }
     incidents = {i.id: i for docs in (by_id, by_key) for i in codec.incidents.decode(f"[{docs or ''}]")}
+    deploys = {d.id: d for docs in (of_services, recent) for d in codec.deploys.decode(f"[{docs or ''}]")}
     return Loaded(
         alerts=[alerts[place] for place in sorted(alerts)],
         incidents=[incidents[i] for i in sorted(incidents)],
         relations=_read_relations(relations or "[]"),
         waiting=_read_waiting(waiting or "[]"),
         labelled=labelled,
+        windows=sorted(codec.windows.decode(f"[{windows or ''}]"), key=lambda w: w.id),
+        deploys=[deploys[d] for d in sorted(deploys)],
     )
 
 
@@ -209,6 +248,9 @@ DELIVERIES: Final = _upsert(
     "deliveries", ("id", "incident", "lane", "rank", "since", "due_at", "storm", "raging", "doc"), ("id",)
 )
 _ENTRIES: Final = _Into("entries", ("at", "incident", "identity", "doc"))
+WINDOWS: Final = _upsert("windows", ("id", "starts_at", "wake_at", "over_at", "doc"), ("id",))
+DEPLOYS: Final = _upsert("deploys", ("id", "service", "heard_at", "doc"), ("id",))
+HELD: Final = _Into("held", ("window", "incident", "identity"), " ON CONFLICT DO NOTHING")
 _PARKED: Final = _upsert("parked", ("id", "at", "kind", "ref", "doc", "raw"), ("id",))
 #: An alert whose place in the indexes stays: they are left alone. Most reports are repeats.
 _ALERTS_REPEATED: Final = replace(
@@ -294,6 +336,22 @@ def incident_row(incident: Incident) -> SqlRow:
     )
 
 
+def window_row(window: Window) -> SqlRow:
+    """A window with what it is found by."""
+    return (
+        codec.key(window.id),
+        codec.us(window.starts_at),
+        codec.us_or_none(window.wake_at),
+        codec.us_or_none(window.over_at),
+        codec.text(window),
+    )
+
+
+def deploy_row(deploy: Deploy) -> SqlRow:
+    """A deploy with what it is found by."""
+    return codec.key(deploy.id), codec.key(deploy.service), codec.us(deploy.heard_at), codec.text(deploy)
+
+
 def delivery_row(row: Row) -> SqlRow:
     """A delivery with what it is found by."""
     want = row.delivery.want
@@ -356,8 +414,14 @@ class ChangesToWrite:
         self._alerts = [alert_row(alert) for alert in alerts]
         self._sources = [row for alert in alerts for row in source_rows(alert)]
         self._incidents = [incident_row(i) for i in {i.id: i for i in changes.incidents}.values()]
+        self._windows = [window_row(w) for w in changes.windows]
+        self._deploys = [deploy_row(d) for d in changes.deploys]
+        self._held = [
+            (codec.key(window), codec.key(a.incident), codec.key(a.identity)) for a in alerts for window in a.held_in
+        ]
         self._record = RecordToWrite(changes.entries, changes.parked, changes.wants)
-        docs = sum(len(row[-1]) for rows in (self._alerts, self._incidents) for row in rows)
+        written = (self._alerts, self._incidents, self._windows, self._deploys)
+        docs = sum(len(row[-1]) for rows in written for row in rows)
         self.size = docs + self._record.size
 
     def run(self, c: sqlite3.Connection) -> None:
@@ -367,6 +431,9 @@ class ChangesToWrite:
         if self._alerts:
             self._write_alerts(c)
         insert(c, INCIDENTS, self._incidents)
+        insert(c, WINDOWS, self._windows)
+        insert(c, DEPLOYS, self._deploys)
+        insert(c, HELD, self._held)
         self._record.run(c)
 
     def _write_alerts(self, c: sqlite3.Connection) -> None:
@@ -443,6 +510,28 @@ def trim_storms(c: sqlite3.Connection, before: int) -> tuple[int, int]:
     return c.execute(sql, (before, TRIMMED_AT_ONCE)).rowcount, 0
 
 
+def trim_windows(c: sqlite3.Connection, before: int) -> tuple[int, int]:
+    """Windows that are over, with their verdict's deliveries and entries."""
+    sql = "SELECT id FROM windows WHERE over_at < ? LIMIT ?"
+    gone = [name for (name,) in c.execute(sql, (before, TRIMMED_AT_ONCE))]
+    among, named = "IN (SELECT value FROM json_each(?))", (codec.text(gone),)
+    c.execute(
+        f"DELETE FROM parked WHERE kind = 'delivery' AND ref IN (SELECT id FROM deliveries WHERE incident {among})",
+        named,
+    )
+    c.execute(f"DELETE FROM deliveries WHERE incident {among}", named)
+    c.execute(f"DELETE FROM entries WHERE incident <> '' AND incident {among}", named)
+    c.execute(f"DELETE FROM held WHERE window {among}", named)
+    c.execute(f"DELETE FROM windows WHERE id {among}", named)
+    return len(gone), 0
+
+
+def trim_deploys(c: sqlite3.Connection, before: int) -> tuple[int, int]:
+    """Deploys."""
+    sql = "DELETE FROM deploys WHERE seq IN (SELECT seq FROM deploys WHERE heard_at < ? ORDER BY heard_at LIMIT ?)"
+    return c.execute(sql, (before, TRIMMED_AT_ONCE)).rowcount, 0
+
+
 def trim_alerts(c: sqlite3.Connection, before: int) -> tuple[int, int]:
     """Settled alerts."""
     sql = "SELECT json_group_array(seq) FROM (SELECT seq FROM alerts WHERE settled = 1 AND seen_at < ? LIMIT ?)"
@@ -461,3 +550,16 @@ def trim_entries(c: sqlite3.Connection, before: int) -> tuple[int, int]:
     """Entries that belong to no incident."""
     sql = "DELETE FROM entries WHERE seq IN (SELECT seq FROM entries WHERE incident = '' AND at < ? LIMIT ?)"
     return c.execute(sql, (before, TRIMMED_AT_ONCE)).rowcount, 0
+
+
+#: In this order.
+TRIMS: Final = (
+    trim_parked,
+    trim_events,
+    trim_incidents,
+    trim_windows,
+    trim_deploys,
+    trim_storms,
+    trim_alerts,
+    trim_entries,
+)

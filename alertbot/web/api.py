@@ -15,6 +15,7 @@ from alertbot.domain import model
 from alertbot.domain.durations import DurationError, parse_duration
 from alertbot.domain.events import Unreadable
 from alertbot.domain.model import IncidentStatus
+from alertbot.domain.windows import WindowKind, going_on
 from alertbot.sources import SOURCES, alertmanager
 from alertbot.store.base import Parked
 from alertbot.web import shapes
@@ -42,6 +43,12 @@ TIMELINE_QUERY: Final = (
     Query("cursor", "`next` of the part before"),
     Query("limit", "1 to 500; 200 without it"),
 )
+DEPLOYS_QUERY: Final = (
+    Query("since", "heard of since this time (RFC 3339), or within this duration; `deploys.lookback` without it"),
+    Query("service", "of this service"),
+    Query("limit", "1 to 500; 100 without it"),
+)
+WINDOWS_QUERY: Final = (Query("since", "also those that ended since this time (RFC 3339), or within this duration"),)
 EXPLAIN_QUERY: Final = (Query("label", "`name=value`; the alert has all of them", repeated=True),)
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -67,7 +74,7 @@ class Api:
                 limit=_limit(query, 100),
             ),
         )
-        found = [await self._shape(incident, ALERTS_IN_LIST) for incident in page.incidents]
+        found = [await self._shape(incident, ALERTS_IN_LIST) for incident in page.incidents if not incident.watch]
         return _json(shapes.Incidents(incidents=found, next=page.next))
 
     async def incident(self, request: web.Request) -> web.Response:
@@ -98,6 +105,15 @@ class Api:
         """Writes something down."""
         body = await _body(request, shapes.NewNote)
         return await self._act(request, "note", {"by": body.by, "text": body.text})
+
+    async def silence(self, request: web.Request) -> web.Response:
+        """Silences the alerts that fire."""
+        body = await _body(request, shapes.NewSilence)
+        return await self._act(request, "silence", body.model_dump())
+
+    async def unsilence(self, request: web.Request) -> web.Response:
+        """Ends the silence that was made through alertbot."""
+        return await self._act(request, "unsilence", {"by": "api"})
 
     async def explain(self, request: web.Request) -> web.Response:
         """Why: every decision about the alerts that have these labels."""
@@ -135,6 +151,77 @@ class Api:
             page = await self._bot.store.entries(incident=incident, identity=identity, cursor=page.next)
             entries = [*entries, *page.entries][-200:]
         return entries
+
+    async def deploys(self, request: web.Request) -> web.Response:
+        """Deploys, those heard of last first."""
+        bot, query = self._bot, request.query
+        now = bot.clock()
+        since = _since(query["since"], now) if "since" in query else now - bot.policy.deploys.lookback
+        found = await bot.store.deploys(since, query.get("service"), _limit(query, 100))
+        open_ = {w.id: w.ends_at for w in await bot.store.windows(now) if not w.over}
+        return _json(shapes.Deploys(deploys=[shapes.deploy_shape(d, open_.get(d.identity)) for d in found]))
+
+    async def report_deploy(self, request: web.Request) -> web.Response:
+        """Takes what happened to a deploy, and answers with what is known of it now. One that starts gets an id."""
+        body = await _body(request, shapes.NewDeploy)
+        fields = {name: value for name, value in body.model_dump().items() if value}
+        if body.status == "started":
+            fields.setdefault("id", secrets.token_hex(5))
+        await self._accept("deploy", fields, request_trace_id(request))
+        store = self._bot.store
+        found = await store.deploys(datetime.min.replace(tzinfo=UTC), body.service or None)
+        named = f"api:{fields.get('id', '')}"
+        same = (body.service, body.environment, body.version)
+        for deploy in found:
+            if named in deploy.aliases or ("id" not in fields and same == deploy.place):
+                window = await store.window(deploy.identity)
+                holds = window.ends_at if window is not None and not window.over else None
+                return _json(shapes.deploy_shape(deploy, holds))
+        raise Refused(404, "there is no such deploy", "id")
+
+    async def maintenance(self, request: web.Request) -> web.Response:
+        """Maintenance windows that are open, repeating ones too, or were since then."""
+        bot, now = self._bot, self._bot.clock()
+        ended = "since" in request.query
+        since = _since(request.query["since"], now) if ended else now
+        windows = [w for w in await bot.store.windows(since) if w.kind is WindowKind.MAINTENANCE]
+        found = {w.id: w for w in windows if ended or not (w.over or w.stopped)}
+        for window in going_on(bot.policy.maintenance, now):
+            if await bot.store.window(window.id) is None:
+                found[window.id] = window
+        shown = [shapes.maintenance_shape(w, bot.policy) for w in found.values()]
+        return _json(shapes.MaintenanceList(maintenance=sorted(shown, key=lambda w: w.starts_at, reverse=True)))
+
+    async def report_maintenance(self, request: web.Request) -> web.Response:
+        """Opens, extends or ends a maintenance window."""
+        body = await _body(request, shapes.NewMaintenance)
+        if body.action == "start" and not body.labels and not body.alertname:
+            raise Refused(
+                400, "a maintenance window needs labels or an alertname, for inhibit rules to match", "labels"
+            )
+        fields = {name: value for name, value in body.model_dump().items() if value}
+        if body.action == "start":
+            fields.setdefault("id", secrets.token_hex(5))
+        return await self._maintain(fields, request)
+
+    async def end_maintenance(self, request: web.Request) -> web.Response:
+        """Ends a maintenance window now."""
+        return await self._maintain({"action": "end", "id": request.match_info["id"], "by": "api"}, request)
+
+    async def _maintain(self, fields: dict[str, Any], request: web.Request) -> web.Response:
+        bot = self._bot
+        ident, starts = fields.get("id", ""), fields["action"] == "start"
+        known = await bot.store.window(ident)
+        known = known or next((w for w in going_on(bot.policy.maintenance, bot.clock()) if w.id == ident), None)
+        if not starts and (known is None or known.kind is not WindowKind.MAINTENANCE):
+            raise Refused(404, "there is no such maintenance window", "id")
+        if known is not None and (starts or known.over or known.stopped):
+            raise Refused(409, "there was a window with this id" if starts else "this window is over", "id")
+        await self._accept("maintenance", fields, request_trace_id(request))
+        window = await bot.store.window(ident)
+        if window is None:
+            raise Refused(404, "there is no such maintenance window", "id")
+        return _json(shapes.maintenance_shape(window, bot.policy))
 
     async def parked(self, request: web.Request) -> web.Response:
         """What could not be read or delivered."""
@@ -185,9 +272,12 @@ class Api:
         await self._accept(source, {"incident": incident.id, **body, "via": "api"}, request_trace_id(request))
         return _json(await self._shape(await self._find(request), ALERTS))
 
-    async def _accept(self, source: str, fields: dict[str, str], trace_id: str) -> None:
+    async def _accept(self, source: str, fields: Mapping[str, Any], trace_id: str) -> None:
         body = msgspec.json.encode(fields)
-        parsed = SOURCES[source](body, self._bot.clock())
+        try:
+            parsed = SOURCES[source](body, self._bot.clock())
+        except Unreadable as e:
+            raise Refused(400, str(e), e.where) from None
         await self._bot.accept(source, body, parsed, trace_id, wait=True)
 
     async def _accept_again(self, item: Parked, replacement: dict[str, Any] | None, trace_id: str) -> None:
@@ -220,7 +310,10 @@ class Api:
         store = self._bot.store
         members = await store.members(incident.id, limit=alerts)
         deliveries = await store.deliveries(incident.id)
-        return shapes.incident_shape(incident, members, deliveries, self._bot.view.external_url)
+        bot = self._bot
+        return shapes.incident_shape(
+            incident, members, deliveries, bot.view.external_url, bot.runbook(members), await bot.suspects(members)
+        )
 
     def _severity(self, word: str | None) -> str | None:
         """The configured severity that a word means."""

@@ -9,12 +9,14 @@ from aiohttp import web
 import alertbot
 from alertbot.web import api, openapi, shapes
 from alertbot.web.api import Api
+from alertbot.web.deploys import deploy_webhook
 from alertbot.web.door import Door
 from alertbot.web.errors import middleware
 from alertbot.web.operate import Operate
 from alertbot.web.pages import Pages
 from alertbot.web.ports import Bot
 from alertbot.web.routes import Access, Endpoint, add_routes
+from alertbot.web.slack import Slack
 
 
 def make_runner(bot: Bot) -> web.AppRunner:
@@ -27,6 +29,10 @@ def make_app(bot: Bot) -> web.Application:
     # aiohttp's own limit is not used: every handler reads its body through `read_body`.
     app = web.Application(middlewares=[middleware(bot)])
     add_routes(app, bot, endpoints(bot))
+    # Slack's alone, in Slack's own words: they are no part of what the API's description promises.
+    slack = Slack(bot)
+    app.router.add_post("/slack/commands", slack.commands)
+    app.router.add_post("/slack/interactions", slack.interactions)
     return app
 
 
@@ -39,6 +45,41 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         Endpoint(
             "POST", "/webhooks/alertmanager", door.alertmanager, Access.WEBHOOK,
             "Alertmanager's webhook, and Grafana's alerting webhook; answered once it is durable",
+            shapes.Accepted, errors=(400, 408, 413, 415),
+        ),
+        *(
+            Endpoint(
+                "POST", f"/webhooks/{sender}{'/{token}' if sender == 'railway' else ''}", deploy_webhook(bot, sender),
+                Access.SIGNED, f"What {name} says of deploys; answered once it is durable",
+                shapes.Accepted, errors=(400, 408, 413, 415),
+            )
+            for sender, name in
+            (("github", "GitHub"), ("vercel", "Vercel"), ("railway", "Railway"), ("argocd", "Argo CD"))
+        ),
+        Endpoint(
+            "GET", "/api/v1/deploys", it.deploys, Access.API,
+            "Deploys, those heard of last first", shapes.Deploys, query=api.DEPLOYS_QUERY,
+        ),
+        Endpoint(
+            "POST", "/api/v1/deploys", it.report_deploy, Access.API,
+            "Say that a deploy started, succeeded or failed", shapes.Deploy, body=shapes.NewDeploy,
+        ),
+        Endpoint(
+            "GET", "/api/v1/maintenance", it.maintenance, Access.API,
+            "Maintenance windows, the latest start first", shapes.MaintenanceList, query=api.WINDOWS_QUERY,
+        ),
+        Endpoint(
+            "POST", "/api/v1/maintenance", it.report_maintenance, Access.API,
+            "Open a maintenance window, or extend or end one by its id", shapes.Maintenance,
+            body=shapes.NewMaintenance, errors=(404, 409),
+        ),
+        Endpoint(
+            "DELETE", "/api/v1/maintenance/{id}", it.end_maintenance, Access.API,
+            "End a maintenance window now", shapes.Maintenance, errors=(409,),
+        ),
+        Endpoint(
+            "POST", "/webhooks/pagerduty", door.pagerduty, Access.WEBHOOK,
+            "PagerDuty's webhooks, version 3, signed; answered once they are durable",
             shapes.Accepted, errors=(400, 408, 413, 415),
         ),
         Endpoint(
@@ -62,6 +103,15 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         Endpoint(
             "POST", f"{incident}/notes", it.note, Access.API,
             "Write something down", shapes.Incident, body=shapes.NewNote,
+        ),
+        Endpoint(
+            "POST", f"{incident}/silence", it.silence, Access.API,
+            "Silence the alerts that fire, in Alertmanager too where it can be reached",
+            shapes.Incident, body=shapes.NewSilence,
+        ),
+        Endpoint(
+            "DELETE", f"{incident}/silence", it.unsilence, Access.API,
+            "End the silence that was made through alertbot", shapes.Incident,
         ),
         Endpoint(
             "GET", "/api/v1/explain", it.explain, Access.API,
@@ -97,6 +147,7 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
             "GET", "/incidents/{id}", pages.incident, Access.PAGE,
             "The page: one incident's story", "text/html",
         ),
+        Endpoint("GET", "/runbooks/{name}", pages.runbook, Access.PAGE, "The page: one runbook", "text/html"),
     )  # fmt: skip
 
     async def described(request: web.Request) -> web.Response:

@@ -8,12 +8,13 @@ from typing import Final
 from aiohttp import web
 
 from alertbot.domain.events import AlertsReported, Parsed, Unreadable
-from alertbot.sources import alertmanager
+from alertbot.sources import alertmanager, pagerduty
 from alertbot.telemetry import Metrics
+from alertbot.web import signatures
 from alertbot.web.auth import authenticate
 from alertbot.web.body import read_body
 from alertbot.web.errors import SOURCE, Refused, request_trace_id
-from alertbot.web.ports import Bot
+from alertbot.web.ports import Bot, RemoteUnknown
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ LARGE: Final = 256 * 1024
 
 
 class Door:
-    """`POST /webhooks/alertmanager`."""
+    """`POST /webhooks/alertmanager`, `/webhooks/pagerduty`."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
@@ -61,6 +62,35 @@ class Door:
         self._counted.add(parsed)
         answer = b'{"accepted": %d, "set_aside": %d}' % (parsed.accepted, len(parsed.set_aside))
         return web.Response(body=answer, content_type="application/json")
+
+    async def pagerduty(self, request: web.Request) -> web.Response:
+        """Takes one event. PagerDuty repeats for two days what is answered with a 5xx, and drops what gets a 4xx; after
+        three of those it sends nothing for a day.
+        """
+        request[SOURCE] = "pagerduty"
+        bot, view = self._bot, self._bot.view
+        body = await read_body(request, view.max_body)
+        secret = view.pagerduty_webhook_secret
+        if not signatures.pagerduty(secret, body, request.headers.get("X-PagerDuty-Signature")):
+            why = (
+                "not signed with global.pagerduty_webhook_secret"
+                if secret
+                else "global.pagerduty_webhook_secret is not set"
+            )
+            raise Refused(401, why, "X-PagerDuty-Signature")
+        try:
+            named = pagerduty.named(body)
+            key = await bot.remote_key(named.remote, named.key) if named.matters else ""
+            if key and not named.key:
+                body = pagerduty.with_key(body, key)
+            parsed = pagerduty.parse(body, bot.clock())
+        except Unreadable as e:
+            raise Refused(400, str(e), e.where) from None
+        except RemoteUnknown as e:
+            raise Refused(503, f"nothing was taken, try again: {e}") from None
+        if parsed.events:
+            await bot.accept("pagerduty", body, parsed, request_trace_id(request))
+        return web.json_response({"accepted": parsed.accepted, "set_aside": 0})
 
 
 class _Counters:

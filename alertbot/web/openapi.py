@@ -18,6 +18,7 @@ from alertbot.web.routes import Access, Endpoint
 _SECURITY: Final[dict[Access, list[dict[str, list[str]]]]] = {
     Access.OPEN: [],
     Access.WEBHOOK: [{"webhook_bearer": []}, {"webhook_basic": []}],
+    Access.SIGNED: [],
     Access.API: [{"api_bearer": []}],
     Access.OPERATE: [{"api_bearer": []}],
     Access.PAGE: [{"api_bearer": []}, {"api_basic": []}],
@@ -83,6 +84,8 @@ def _operation(e: Endpoint) -> dict[str, Any]:
     elif e.access is Access.WEBHOOK:
         schema = {"type": "object", "required": ["alerts"], "properties": {"alerts": {"type": "array"}}}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    elif e.access is Access.SIGNED:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
     operation["responses"] = {"200": {"description": "OK", "content": _content(e.answer)}} | {
         str(code): {
             "description": HTTPStatus(code).phrase,
@@ -101,7 +104,7 @@ def _errors(e: Endpoint) -> set[int]:
     errors = {401, 500, 503}
     if e.access is Access.API:
         errors.add(400)
-    if e.method != "GET" and e.access is not Access.WEBHOOK:
+    if e.method != "GET" and e.access not in (Access.WEBHOOK, Access.SIGNED):
         errors.add(403)
     if e.method == "POST" and e.access is Access.API:
         errors |= {408, 413, 415}

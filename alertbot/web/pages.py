@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 from functools import wraps
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from markupsafe import Markup
 from alertbot import render
 from alertbot.domain.explain import sentence
 from alertbot.domain.model import SEVERITY_LABEL, Entry, Incident, IncidentStatus
+from alertbot.notifiers.base import Links
 from alertbot.paths import data_dir
 from alertbot.store.base import Store, StoreError
 from alertbot.web import shapes
@@ -51,6 +51,7 @@ class Pages:
         }
         self.overview: Final[Handler] = self._with_store(self._overview)
         self.incident: Final[Handler] = self._with_store(self._incident)
+        self.runbook: Final[Handler] = self._runbook
 
     async def _overview(self, request: web.Request) -> web.Response:
         """What is open, the most urgent first."""
@@ -58,7 +59,7 @@ class Pages:
         found, more = await self._current()
         stats = await bot.store.stats(now)
         resolved = await bot.store.incidents(statuses=[IncidentStatus.RESOLVED.value], limit=RESOLVED)
-        rows = [self._row(incident, now) for incident in found]
+        rows = [self._row(incident) for incident in found]
         return self._page(
             "overview.html",
             now=now,
@@ -66,7 +67,7 @@ class Pages:
                 ("Open", [r for r in rows if r["status"] == "open"]),
                 ("Acknowledged", [r for r in rows if r["status"] == "acknowledged"]),
                 ("Held and waiting", [r for r in rows if r["status"] in _WAITING]),
-                ("Resolved", [self._row(incident, now) for incident in resolved.incidents]),
+                ("Resolved", [self._row(i) for i in resolved.incidents if not i.watch]),
             ],
             current=len(rows),
             more=more,
@@ -87,19 +88,30 @@ class Pages:
             raise Refused(404, "there is no such incident", "id")
         alerts = await bot.store.members(incident.id, limit=ALERTS + 1)
         entries, dropped = await _latest(bot.store, incident.id)
+        found = await bot.enrichment(incident, alerts[:ALERTS])
+        links = Links(runbook=found.runbook.url if found.runbook is not None else "")
         return self._page(
             "incident.html",
             now=now,
-            row=self._row(incident, now),
+            row=self._row(incident),
             incident=incident,
             labels={render.one_line(k): render.one_line(v) for k, v in sorted(incident.labels.items())},
-            runbook=render.http_url(shapes.runbook(alerts) or ""),
+            runbook=render.runbook_view(found.runbook),
+            ways=render.ways(links, found.links),
+            known=render.known(found, now),
             alerts=[render.alert_view(alert) for alert in alerts[:ALERTS]],
             more_alerts=len(alerts) > ALERTS,
             deliveries=[shapes.delivery_shape(d) for d in await bot.store.deliveries(incident.id)],
             entries=[(entry, render.clean(sentence(entry)), _about(entry, incident)) for entry in entries],
             dropped=dropped,
         )
+
+    async def _runbook(self, request: web.Request) -> web.Response:
+        """A runbook as it was written: for who has no other place where it can be read."""
+        runbook = self._bot.runbook_file(request.match_info["name"])
+        if runbook is None:
+            raise Refused(404, "there is no such runbook", "name")
+        return self._page("runbook.html", now=self._bot.clock(), runbook=runbook)
 
     async def _current(self) -> tuple[list[Incident], bool]:
         """Every incident that is not resolved, the most urgent first; whether some had to be left out.
@@ -122,18 +134,16 @@ class Pages:
             for incident in found[: max(0, INCIDENTS - len(by_id))]:
                 by_id.setdefault(incident.id, incident)
             found = list(by_id.values())
+        found = [incident for incident in found if not incident.watch]
         ranks = {s.name: rank for rank, s in enumerate(self._bot.severities)}
         found.sort(key=lambda i: i.created_at, reverse=True)
         found.sort(key=lambda i: ranks.get(i.severity, len(ranks)))
         return found, page.next is not None
 
-    def _row(self, incident: Incident, now: datetime) -> dict[str, Any]:
+    def _row(self, incident: Incident) -> dict[str, Any]:
         """An incident in one line."""
         severities = self._bot.severities
         rank = next((n for n, s in enumerate(severities) if s.name == incident.severity), len(severities))
-        ack_within = severities[rank].ack_within if rank < len(severities) else None
-        opened = incident.opened_at
-        waits = incident.status is IncidentStatus.OPEN and ack_within is not None and opened is not None
         return {
             "id": incident.id,
             "status": incident.status.value,
@@ -142,12 +152,15 @@ class Pages:
             "urgency": min(rank, 3),
             "title": render.title(incident),
             "counts": render.counts(incident),
-            "since": opened or incident.created_at,
+            "since": incident.opened_at or incident.created_at,
             "resolved_at": incident.resolved_at,
             "receiver": render.one_line(incident.receiver),
             "acknowledged_by": render.one_line(incident.acknowledged_by or ""),
             "flapping": incident.flapping,
-            "overdue": ack_within if waits and ack_within and opened and now - opened > ack_within else None,
+            "overdue": severities[rank].ack_within if incident.overdue and rank < len(severities) else None,
+            "ack_due_at": incident.ack_due_at,
+            "escalate_at": incident.escalate_at,
+            "escalates_to": render.one_line(incident.escalates_to),
         }
 
     def _with_store(self, handler: Handler) -> Handler:

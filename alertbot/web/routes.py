@@ -27,6 +27,8 @@ class Access(Enum):
     """Nobody's: probes and scrapes."""
     WEBHOOK = "webhook"
     """The sender's. The door itself checks them: it is a hot path."""
+    SIGNED = "signed"
+    """The sender's signature, or a token of its own: checked by the handler."""
     API = "api"
     """An API token, as Bearer; what changes something also has to come as JSON (see `_guarded`)."""
     OPERATE = "operate"
@@ -63,7 +65,7 @@ def add_routes(app: web.Application, bot: Bot, endpoints: tuple[Endpoint, ...]) 
     """Adds every endpoint, with its access checks."""
     for e in endpoints:
         app.router.add_route(e.method, e.path, _guarded(e, bot), expect_handler=_continue)
-        if e.access is Access.WEBHOOK:
+        if e.access in (Access.WEBHOOK, Access.SIGNED):
             # Never a redirect: Go's client follows one with GET and an empty body, and the alert is lost.
             app.router.add_route(e.method, e.path + "/", e.handler, expect_handler=_continue)
         if e.method == hdrs.METH_GET:
@@ -84,7 +86,7 @@ async def _continue(request: web.Request) -> None:
 def _guarded(endpoint: Endpoint, bot: Bot) -> Handler:
     """The handler behind the checks that its access asks for."""
     handler, access = endpoint.handler, endpoint.access
-    if access in (Access.OPEN, Access.WEBHOOK):
+    if access in (Access.OPEN, Access.WEBHOOK, Access.SIGNED):
         return handler
     known: Final = frozenset(q.name for q in endpoint.query)
     changes = endpoint.method != hdrs.METH_GET

@@ -12,7 +12,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from alertbot.domain import model
+from alertbot.domain.deploys import Deploy as DomainDeploy
+from alertbot.domain.deploys import Suspect as DomainSuspect
 from alertbot.domain.explain import sentence
+from alertbot.domain.matchers import matches_all
+from alertbot.domain.policy import Policy
+from alertbot.domain.windows import Window
 from alertbot.store.base import Parked as ParkedItem
 
 
@@ -72,6 +77,78 @@ class Counts(Shape):
     resolved: int
 
 
+class Deploy(Shape):
+    """What is known of a deploy. `holds_until`: alerts may be held because of it until then; null once that is over."""
+
+    id: str
+    service: str
+    environment: str
+    version: str
+    status: Literal["started", "succeeded", "failed"]
+    kind: Literal["deploy", "redeploy", "rollback"]
+    source: str
+    author: str
+    commit: str
+    title: str
+    url: str
+    diff_url: str
+    rollback: str
+    labels: dict[str, str]
+    started_at: datetime
+    ended_at: datetime | None
+    holds_until: datetime | None
+
+
+class Suspect(Deploy):
+    """A deploy that an incident may come from. `after` is in seconds, from its start to the alert's; `agreeing` are the
+    labels that both have.
+    """
+
+    after: float
+    agreeing: list[str]
+
+
+class Deploys(Shape):
+    """Deploys, those heard of last first."""
+
+    deploys: list[Deploy]
+
+
+class Maintenance(Shape):
+    """A maintenance window. `warning` says what is odd about it."""
+
+    id: str
+    status: Literal["active", "ended"]
+    labels: dict[str, str]
+    starts_at: datetime
+    ends_at: datetime
+    by: str
+    reason: str
+    warning: str | None
+
+
+class MaintenanceList(Shape):
+    """Maintenance windows, the latest start first."""
+
+    maintenance: list[Maintenance]
+
+
+class Silence(Shape):
+    """Why nobody is disturbed by some alerts that fire, named by fingerprint. `until` is null: until they resolve.
+
+    `via`: made through alertbot, or in Alertmanager; or there is none, and Alertmanager inhibits them. `problem`: it is
+    muted here only, or not wholly kept in Alertmanager, and why.
+    """
+
+    by: str
+    since: datetime
+    until: datetime | None
+    comment: str
+    via: Literal["alertbot", "alertmanager", "inhibited"]
+    alerts: list[str]
+    problem: str | None
+
+
 class Incident(Shape):
     """What is paged, acknowledged, resolved.
 
@@ -90,12 +167,13 @@ class Incident(Shape):
     acknowledged_by: str | None
     resolved_at: datetime | None
     flapping: bool
+    silences: list[Silence]
     counts: Counts
     alerts: list[Alert]
     deliveries: list[Delivery]
     runbook: str | None
-    deploys: list[dict[str, Any]]
-    suspect: dict[str, Any] | None
+    deploys: list[Suspect]
+    suspect: Suspect | None
 
 
 class Incidents(Shape):
@@ -197,6 +275,47 @@ class NewNote(By):
     text: str = Field(min_length=1, max_length=10_000)
 
 
+class NewDeploy(Request):
+    """What happened to a deploy. `at` is RFC 3339, now without it; an end names the deploy by its `id`, or by service,
+    environment and version. `rollback` is a command or link that takes it back.
+    """
+
+    status: Literal["started", "succeeded", "failed"]
+    service: str = Field(default="", max_length=200)
+    environment: str = Field(default="", max_length=200)
+    version: str = Field(default="", max_length=200)
+    id: str = Field(default="", max_length=100)
+    author: str = ""
+    url: str = ""
+    commit: str = ""
+    labels: dict[str, str] = {}
+    at: str = ""
+    title: str = ""
+    diff_url: str = ""
+    rollback: str = ""
+    repository: str = ""
+    kind: Literal["", "deploy", "redeploy", "rollback"] = ""
+
+
+class NewMaintenance(Request):
+    """A window opens with `labels` (or an `alertname`) and a `duration` as `2h`. `extend` and `end` name its `id`."""
+
+    action: Literal["start", "extend", "end"] = "start"
+    id: str = Field(default="", max_length=100)
+    alertname: str = Field(default="", max_length=200)
+    labels: dict[str, str] = {}
+    duration: str = ""
+    by: str = Field(default="api", min_length=1, max_length=200)
+    reason: str = Field(default="", max_length=1000)
+
+
+class NewSilence(By):
+    """For how long (`1h`; empty: until its alerts resolve), and why."""
+
+    duration: str = Field(default="", max_length=50)
+    comment: str = Field(default="", max_length=2_000)
+
+
 class Retry(Request):
     """How to try again: for a parked alert, `alert` replaces what came in."""
 
@@ -233,11 +352,73 @@ def delivery_shape(delivery: model.Delivery) -> Delivery:
     )
 
 
+def deploy_shape(deploy: DomainDeploy, holds_until: datetime | None = None) -> Deploy:
+    """A deploy as the API shows it."""
+    return Deploy.model_validate({**_deploy(deploy), "holds_until": holds_until})
+
+
+def suspect_shape(suspect: DomainSuspect) -> Suspect:
+    """A suspect as the API shows it."""
+    after = suspect.after.total_seconds()
+    more = {"holds_until": None, "after": after, "agreeing": list(suspect.agreeing)}
+    return Suspect.model_validate(_deploy(suspect.deploy) | more)
+
+
+def _deploy(deploy: DomainDeploy) -> dict[str, Any]:
+    same = ("id", "service", "environment", "version", "source", "author", "commit", "title", "url", "rollback")
+    return {
+        **{name: getattr(deploy, name) for name in same},
+        "status": deploy.status.value if deploy.status.ended else "started",
+        "kind": deploy.kind.value,
+        "diff_url": deploy.compare_url,
+        "labels": dict(deploy.labels),
+        "started_at": deploy.started_at,
+        "ended_at": deploy.ended_at,
+    }
+
+
+def maintenance_shape(window: Window, policy: Policy) -> Maintenance:
+    """A maintenance window as the API shows it, with a warning where it can hold nothing."""
+    holds = any(matches_all(rule.source_matchers, window.labels) for rule in policy.inhibit_rules)
+    return Maintenance(
+        id=window.id,
+        status="ended" if window.over or window.stopped else "active",
+        labels=dict(window.labels),
+        starts_at=window.starts_at,
+        ends_at=window.over_at or window.ends_at,
+        by=window.by,
+        reason=window.reason,
+        warning=None if holds else "no inhibit rule has a source with these labels: it holds nothing",
+    )
+
+
+def silence_shapes(incident: model.Incident, alerts: Iterable[model.Alert]) -> list[Silence]:
+    """The silences that alerts which fire are under, each once."""
+    found: dict[model.Silence, list[str]] = {}
+    for alert in alerts:
+        if alert.firing and alert.silence is not None:
+            found.setdefault(alert.silence, []).append(alert.fingerprint)
+    return [
+        Silence(
+            by=silence.by,
+            since=silence.since,
+            until=silence.until,
+            comment=silence.comment,
+            via="inhibited" if silence.inhibited else "alertmanager" if silence.id else "alertbot",
+            alerts=fingerprints,
+            problem=(silence.made_here and incident.silence is not None and incident.silence.problem) or None,
+        )
+        for silence, fingerprints in found.items()
+    ]
+
+
 def incident_shape(
     incident: model.Incident,
     alerts: Sequence[model.Alert],
     deliveries: Sequence[model.Delivery],
     external_url: str,
+    runbook: str | None,
+    suspects: Sequence[DomainSuspect] = (),
 ) -> Incident:
     """An incident as the API shows it."""
     return Incident(
@@ -253,18 +434,14 @@ def incident_shape(
         acknowledged_by=incident.acknowledged_by,
         resolved_at=incident.resolved_at,
         flapping=incident.flapping,
+        silences=silence_shapes(incident, alerts),
         counts=Counts(firing=incident.firing, held=incident.held, resolved=incident.resolved),
         alerts=[alert_shape(a) for a in alerts],
         deliveries=[delivery_shape(d) for d in deliveries],
-        runbook=runbook(alerts),
-        deploys=[],
-        suspect=None,
+        runbook=runbook,
+        deploys=[suspect_shape(s) for s in suspects],
+        suspect=suspect_shape(suspects[0]) if suspects else None,
     )
-
-
-def runbook(alerts: Iterable[model.Alert]) -> str | None:
-    """The first alert's that has one."""
-    return next((url for a in alerts if (url := a.annotations.get("runbook_url"))), None)
 
 
 def entry_shape(entry: model.Entry) -> Entry:

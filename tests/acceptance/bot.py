@@ -29,8 +29,11 @@ from tests.acceptance.timing import advance, settle
 from tests.config.contract import CONTRACT
 from tests.standins.faults import FlakyProxy
 from tests.standins.pagerduty import ROUTING_KEY, PagerDutyStandin
+from tests.standins.prometheus import PrometheusStandin
 from tests.standins.server import Call, HttpStandin
 from tests.standins.slack import SlackStandin
+from tests.standins.slack_socket import SocketUser
+from tests.standins.slack_user import SlackUser
 from tests.standins.smtp import SmtpStandin
 from tests.standins.twilio import ACCOUNT_SID, TwilioStandin
 from tests.standins.webhook import WebhookStandin
@@ -42,6 +45,8 @@ EXTERNAL_URL: Final = "https://alertbot.example.org/"
 ENVIRON: Final[Mapping[str, str]] = {
     "TWILIO_SID": ACCOUNT_SID,
     "SLACK_BOT_TOKEN": "xoxb-of-the-acceptance-tests",
+    "SLACK_SIGNING_SECRET": "slack-signing-secret-of-the-tests",
+    "SLACK_APP_TOKEN": "xapp-of-the-acceptance-tests",
     "PAGERDUTY_KEY": ROUTING_KEY,
     "TWILIO_AUTH_TOKEN": "twilio-auth-token-of-the-tests",
     "SMTP_PASSWORD": "smtp-password-of-the-tests",
@@ -52,7 +57,9 @@ ENVIRON: Final[Mapping[str, str]] = {
 SECRETS: Final = tuple(value for name, value in ENVIRON.items() if name != "TWILIO_SID")
 
 #: The contract's example, from `severities` on: routes, receivers, rules.
-EXAMPLE: Final = CONTRACT[CONTRACT.index("severities:") :]
+WHOLE_EXAMPLE: Final = CONTRACT[CONTRACT.index("severities:") :]
+#: The same where nobody is escalated to and no heartbeat is waited for: most tests let hours pass over one alert.
+EXAMPLE: Final = re.sub(r"(?m)^heartbeats:\n(?:  .*\n)*|, escalation: page-the-lead", "", WHOLE_EXAMPLE)
 
 Json = dict[str, Any]
 
@@ -114,11 +121,14 @@ class Bot:
         self.config = config
         self.environ = dict(environ)
         self.clock = MovableClock(START)
-        self.slack = SlackStandin(clock=self._time, token=ENVIRON["SLACK_BOT_TOKEN"])
+        self.slack = SlackStandin(
+            clock=self._time, token=ENVIRON["SLACK_BOT_TOKEN"], app_token=ENVIRON["SLACK_APP_TOKEN"]
+        )
         self.pagerduty = PagerDutyStandin(clock=self._time)
         self.twilio = TwilioStandin(clock=self._time, auth_token=ENVIRON["TWILIO_AUTH_TOKEN"])
         self.smtp = SmtpStandin(clock=self._time, login=("alertbot", ENVIRON["SMTP_PASSWORD"]))
         self.hook = WebhookStandin(clock=self._time)
+        self.prometheus = PrometheusStandin(clock=self._time)
         self.wire = FlakyProxy(0)
         self.log = io.StringIO()
         self.seen: list[str] = []
@@ -181,7 +191,7 @@ class Bot:
             self.check_log()
 
     def _standins(self) -> tuple[HttpStandin | SmtpStandin, ...]:
-        return (self.slack, self.pagerduty, self.twilio, self.smtp, self.hook)
+        return (self.slack, self.pagerduty, self.twilio, self.smtp, self.hook, self.prometheus)
 
     async def start(self) -> None:
         """Starts the bot from its file. Raises what `App.start` raises."""
@@ -204,6 +214,7 @@ class Bot:
         text = (
             "global:\n"
             "  slack_bot_token: ${SLACK_BOT_TOKEN}\n"
+            "  slack_signing_secret: ${SLACK_SIGNING_SECRET}\n"
             f"  slack_api_url: {self.slack.api_url}\n"
             f"  pagerduty_url: {self.wire.url}\n"
             f"  smtp_smarthost: {self.smtp.smarthost}\n"
@@ -273,6 +284,14 @@ class Bot:
         await self.settle()
         return answer.body
 
+    def user(self, name: str = "alice") -> SlackUser:
+        """Somebody in Slack, whose commands and presses go to this bot."""
+        return SlackUser(self.url, self.slack.url, ENVIRON["SLACK_SIGNING_SECRET"], name=name, clock=self._time)
+
+    def socket_user(self, name: str = "alice") -> SocketUser:
+        """Somebody in Slack, whose commands and presses come over Socket Mode."""
+        return SocketUser(self.slack.sockets, self.slack.url, name=name, clock=self._time)
+
     async def incidents(self) -> list[Json]:
         """All incidents as the API shows them, the oldest first."""
         found: list[Json] = (await self.get("/api/v1/incidents?limit=500"))["incidents"]
@@ -309,6 +328,7 @@ class Bot:
 
     async def settle(self) -> None:
         """Returns when all is decided and delivered that can be at this time. What a stand-in holds back is left."""
+        await self.app.desk.idle()
         await settle(self.app.store, self.clock, self.app.outbox, lambda: sum(s.faults.held for s in self._standins()))
 
     async def advance(self, span: str) -> None:
@@ -325,7 +345,9 @@ class Bot:
         for incident in (await self.app.store.incidents(limit=500)).incidents:
             self._names[incident.id] = incident.labels.get("alertname", incident.title)
         lines = [_with(self._pagerduty(c), c) for c in self._new("pagerduty", self.pagerduty.requests)]
-        slack = [c for c in self._new("slack", self.slack.requests) if c.endpoint.startswith("chat.")]
+        slack = [
+            c for c in self._new("slack", self.slack.requests) if c.endpoint in ("chat.postMessage", "chat.update")
+        ]
         lines += [_with(self._slack(c), c) for c in slack]
         sms = self._new("sms", self.twilio.requests)
         lines += [_with(f"sms {c.params['To']} {c.params['Body'].splitlines()[0]}", c) for c in sms]
@@ -357,6 +379,10 @@ class Bot:
         incident, dot, opening = key.partition(".")
         return self._names.get(incident, incident) + dot + opening
 
+    def told(self) -> list[str]:
+        """What was shown to somebody alone in answer to a press, since the last look: all text of each message."""
+        return [_text_of(m) for m in self._new("ephemeral", self.slack.workspace.ephemeral)]
+
     def cards(self, channel: str) -> list[Json]:
         """The cards in a channel, without what stands in their threads."""
         return [m for m in self.slack.messages(channel) if "thread_ts" not in m]
@@ -373,6 +399,17 @@ class Bot:
         text = self.log.getvalue()
         assert [s for s in SECRETS if s in text] == []
         assert [line for line in self.log_lines() if "Traceback" in line.get("error", "")] == []
+
+
+def _text_of(message: Json) -> str:
+    """The texts of a message's blocks, a line each."""
+    texts = []
+    for block in message.get("blocks", []):
+        for part in (block.get("text"), *block.get("elements", [])):
+            if isinstance(part, dict):
+                text = part.get("text", "")
+                texts.append(text["text"] if isinstance(text, dict) else text)
+    return "\n".join(filter(None, texts))
 
 
 def _with(what: str, call: Call) -> str:

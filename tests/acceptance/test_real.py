@@ -68,6 +68,7 @@ class World:
     pagerduty: PagerDutyStandin
     session: aiohttp.ClientSession
     bot_port: int = 0
+    config: str = CONFIG
     processes: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     async def run(self, *command: str | Path, log: str) -> asyncio.subprocess.Process:
@@ -80,7 +81,7 @@ class World:
     async def start_bot(self) -> asyncio.subprocess.Process:
         config = self.folder / "alertbot.yml"
         config.write_text(
-            CONFIG.format(
+            self.config.format(
                 slack=self.slack.url, pagerduty=self.pagerduty.url, port=self.bot_port, token=TOKEN,
                 store=self.folder / "alertbot.db", key=ROUTING_KEY,
             )

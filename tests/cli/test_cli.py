@@ -199,6 +199,9 @@ def test_an_evening_with_the_bot(bot: tuple[subprocess.Popen[str], str], config:
     [incident] = ask("incidents", "--status", "open")["incidents"]
     assert (incident["title"], incident["severity"]) == ("Down", "critical")
     assert ask("incidents", "ack", incident["id"], "--by", "ana")["acknowledged_by"] == "ana"
+    (silence,) = ask("incidents", "silence", incident["id"], "--for", "1h", "--by", "ana")["silences"]
+    assert (silence["by"], silence["problem"]) == ("ana", "no Alertmanager is configured")
+    assert ask("incidents", "unsilence", incident["id"])["silences"] == []
     reasons = [e["reason"] for e in ask("explain", incident["id"])["entries"]]
     assert reasons[:2] == ["new_episode", "first_notification"]
     assert "acknowledged" in reasons

@@ -222,6 +222,7 @@ def test_every_name_in_the_table_of_what_is_not_in_effect_is_a_setting(loads: Lo
 
 DEPLOY = 'inhibit_rules: [{name: d, source_matchers: [alertname="Deployment"], target_matchers: [%s]}]\n'
 WINDOW = "inhibit_rules: [{source_matchers: [alertname=%s]}]\n"
+SLO = "slos: [{name: a, objective: 99, query: left}]\n"
 CAN_HOLD = '` can hold critical alerts too: add alertbot_severity!="critical" to its target_matchers'
 
 
@@ -238,6 +239,8 @@ CAN_HOLD = '` can hold critical alerts too: add alertbot_severity!="critical" to
         ("a door without a lock", "web: {listen: '0.0.0.0:9098'}\n", "anybody could raise alerts"),
         ("a door without a lock, at home", "web: {listen: '[::1]:9098'}\n", None),
         ("a door with a lock", "web: {listen: ':9098', webhook_tokens: [x]}\n", None),
+        ("budgets without a Prometheus", SLO, "nobody is asked for these error budgets"),
+        ("budgets with one", SLO + "global: {prometheus_url: 'http://p:9090'}\n", None),
     ],
 )
 def test_doubts_are_warnings(loads: Loads, rule: str, text: str, warning: str | None) -> None:

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alertbot.domain.deploy_reports import heard
 from alertbot.domain.deploys import (
     Deploy,
     DeployKind,
-    DeployReason,
     DeployReport,
     DeploySettings,
     DeployStatus,
     end_missing,
     ends_at,
     going_on,
-    heard,
     source_labels,
     suspects,
 )
+from alertbot.domain.reasons import Reason
 
 T0 = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 SETTINGS = DeploySettings()
@@ -320,15 +320,15 @@ def test_every_report_told_again_at_the_end_changes_nothing(row: Row) -> None:
 
 REASONS = [
     # What a report came to, one after the other.
-    (report("started", id="d1"), DeployReason.STARTED),
-    (report("started", id="d1"), DeployReason.HEARD_AGAIN),
-    (report("started", id="d1", author="ana"), DeployReason.UPDATED),
-    (report("succeeded", id="d1", at=5), DeployReason.ENDED),
-    (report("succeeded", id="d1", at=5), DeployReason.HEARD_AGAIN),
-    (report("started", id="d1", at=9), DeployReason.RETRIED),
-    (report("failed", id="d1", at=10), DeployReason.ENDED),
-    (report("succeeded", id="d9"), DeployReason.ENDED),
-    (other("github_run", "1", "failed", run="github_run:1", joins_only=True), DeployReason.NO_DEPLOY),
+    (report("started", id="d1"), Reason.DEPLOY_STARTED),
+    (report("started", id="d1"), Reason.DEPLOY_HEARD_AGAIN),
+    (report("started", id="d1", author="ana"), Reason.DEPLOY_UPDATED),
+    (report("succeeded", id="d1", at=5), Reason.DEPLOY_ENDED),
+    (report("succeeded", id="d1", at=5), Reason.DEPLOY_HEARD_AGAIN),
+    (report("started", id="d1", at=9), Reason.DEPLOY_RETRIED),
+    (report("failed", id="d1", at=10), Reason.DEPLOY_ENDED),
+    (report("succeeded", id="d9"), Reason.DEPLOY_ENDED),
+    (other("github_run", "1", "failed", run="github_run:1", joins_only=True), Reason.NO_DEPLOY),
 ]
 
 
@@ -477,7 +477,7 @@ def test_whatever_is_said_every_deploy_ends_and_its_times_make_sense(said: list[
     for step, one in said:
         now += step
         result = heard(list(known.values()), one, minute(now), SETTINGS)
-        assert bool(result.deploys) is (result.reason is not DeployReason.NO_DEPLOY)
+        assert bool(result.deploys) is (result.reason is not Reason.NO_DEPLOY)
         assert len({d.id for d in result.deploys}) == len(result.deploys)
         # The same input, the same answer.
         assert heard(list(known.values()), one, minute(now), SETTINGS) == result

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 
 from alertbot.domain import inhibit
-from alertbot.domain.model import Hold
+from alertbot.domain.model import Alert, AlertStatus, Hold
 from alertbot.domain.policy import InhibitRule
 from alertbot.domain.reasons import Reason
 from alertbot.domain.situation import ActiveSource
+from alertbot.domain.windows import Window
 from tests.domain.script import Script, alert, at, policy, rule
 
 Labels = dict[str, str]
@@ -21,6 +24,27 @@ ANY = rule("any", "a=Maintenance", "a=~Slow|Errors")
 C = {"s": "critical", "cluster": "c", "job": "j"}
 
 
+@dataclass(frozen=True)
+class Known:
+    """What may hold an alert, by relation."""
+
+    active: dict[str, list[inhibit.SourceLike]]
+
+    def sources(self, relation: str) -> Sequence[inhibit.SourceLike]:
+        return self.active.get(relation, [])
+
+    def windows(self) -> Sequence[Window]:
+        return []
+
+
+def fires(labels: Labels) -> Alert:
+    """An alert that fires from the start on."""
+    return Alert(
+        incident="i", identity="x", fingerprint="x", labels=labels, annotations={}, severity="high",
+        status=AlertStatus.FIRING, starts_at=at("0:00"), changed_at=at("0:00"), seen_at=at("0:00"),
+    )  # fmt: skip
+
+
 def holds(rules: tuple[InhibitRule, ...], sources: list[Labels], target: Labels) -> bool:
     """Whether the target, which fires like its sources, is held."""
     with_rules = policy(inhibit_rules=rules)
@@ -29,8 +53,7 @@ def holds(rules: tuple[InhibitRule, ...], sources: list[Labels], target: Labels)
         found = inhibit.sides(with_rules, labels)
         for name in found.source_of:
             active.setdefault(name, []).append(ActiveSource(str(n), at("0:00"), name in found.two_sided))
-    hold = inhibit.hold_for(with_rules, target, lambda name: active.get(name, []), at("1:00"), None)
-    return hold is not None
+    return inhibit.hold_for(with_rules, fires(target), Known(active), at("1:00"), None) is not None
 
 
 @pytest.mark.parametrize(
@@ -93,7 +116,7 @@ def test_how_long(sources: dict[str, list[str]], now: str, by: str | None, until
         name: [ActiveSource(start, at(start), False) for start in starts] for name, starts in sources.items()
     }
     rules = policy(inhibit_rules=(SHORT, LONG, ENDLESS))
-    hold = inhibit.hold_for(rules, {"a": "Slow"}, lambda name: active.get(name, []), at(now), None)
+    hold = inhibit.hold_for(rules, fires({"a": "Slow"}), Known(active), at(now), None)
     assert (hold.by if hold else None) == by
     assert (hold.until if hold else None) == (at(until) if until else None)
 
@@ -101,11 +124,11 @@ def test_how_long(sources: dict[str, list[str]], now: str, by: str | None, until
 def test_a_source_that_takes_over_does_not_start_the_duration_anew() -> None:
     rules = policy(inhibit_rules=(SHORT,))
     before = Hold(reason=Reason.INHIBITED, by="short", since=at("0:00"), until=at("5:00"), relation="short")
-    second: list[inhibit.SourceLike] = [ActiveSource("2", at("4:00"), False)]
-    assert inhibit.hold_for(rules, {"a": "Slow"}, lambda _: second, at("4:30"), before) == Hold(
+    second = Known({"short": [ActiveSource("2", at("4:00"), False)]})
+    assert inhibit.hold_for(rules, fires({"a": "Slow"}), second, at("4:30"), before) == Hold(
         Reason.INHIBITED, "short", at("0:00"), at("5:00"), ("2",), "short"
     )
-    assert inhibit.hold_for(rules, {"a": "Slow"}, lambda _: second, at("5:00"), before) is None
+    assert inhibit.hold_for(rules, fires({"a": "Slow"}), second, at("5:00"), before) is None
 
 
 async def test_a_source_that_is_itself_held_still_holds() -> None:

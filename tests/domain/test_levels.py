@@ -82,7 +82,7 @@ def test_a_reminder_is_told_once_and_only_of_what_is_open() -> None:
     assert action is not None
     assert action.value == "remind"
     assert action_for(delivery("slack", shown_after(due, action), Level(OPEN, 1, 3, 3), kind="remind")) is None
-    assert action_for(delivery("slack", NOTHING, Level(ACKED, 1, 3, 3), kind="remind")) is None
+    assert action_for(delivery("slack", NOTHING, Level(DONE, 1, 3, 3), kind="remind")) is None
 
 
 def test_an_acknowledgement_is_of_the_opening_that_is_there() -> None:

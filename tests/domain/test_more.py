@@ -166,6 +166,43 @@ async def test_notes_and_acknowledgements_put_no_new_alert_off() -> None:
     assert s.heard()[-1] == "5:02 slack reopen new_alert 2/0/0"
 
 
+async def test_who_is_given_an_incident_has_it_and_it_can_be_given_on() -> None:
+    s = Script()
+    await s.report("0:00", alert("Down", "0:00"))
+    await s.until("1:00")
+    down = (await ids(s))["Down"]
+    await s.act("2:00", "assign", incident=down, to="bob", by="ana")
+    await s.act("3:00", "assign", incident=down, to="eve", by="bob")
+    assert s.heard("pagerduty") == [
+        "0:10 pagerduty open first_notification 1/0/0",
+        "2:00 pagerduty acknowledge assigned 1/0/0",
+    ]
+    found = await s.replay.store.incident(down)
+    assert found is not None
+    assert (found.status, found.acknowledged_by, found.acknowledged_at) == ("acknowledged", "eve", at("3:00"))
+    await s.until("5:00:00")
+    assert [line for line in s.heard() if "remind" in line] == []
+
+
+async def test_what_is_over_is_given_to_nobody_and_a_refusal_changes_nothing() -> None:
+    s = Script()
+    await s.report("0:00", alert("Down", "0:00"))
+    await s.until("1:00")
+    down = (await ids(s))["Down"]
+    await s.act("2:00", "refused", incident=down, act="resolve", by="mallory")
+    await s.act("2:30", "refused", incident="nosuch", act="resolve", by="mallory")
+    await s.report("3:00", alert("Down", "0:00", "3:00"))
+    await s.until("5:00")
+    s.heard()
+    await s.act("6:00", "assign", incident=down, to="bob", by="ana")
+    assert s.heard() == []
+    entries = (await s.replay.store.entries(incident=down)).entries
+    assert [(e.reason, e.by) for e in entries if e.kind == "person"] == [
+        ("not_allowed", "mallory"),
+        ("already_resolved", "ana"),
+    ]
+
+
 async def test_one_alert_in_two_incidents_is_acknowledged_in_one_and_closes_and_opens_again_in_both() -> None:
     base = policy().route
     both = (replace(base, key="{}/1", continue_=True), replace(base, key="{}/2", receiver="log"))

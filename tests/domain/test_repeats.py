@@ -201,6 +201,9 @@ class Decided:
     def decided(self, reason: Reason) -> None:
         self.reasons[reason] += 1
 
+    def unacknowledged(self, severity: str) -> None:
+        """Not of interest here."""
+
 
 class Bot:
     """An engine on a store, driven by hand."""

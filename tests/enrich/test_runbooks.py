@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alertbot.config.load import load as load_config
+from alertbot.domain.enrichment import RunbookRef
 from alertbot.enrich.runbooks import (
     MAX_BYTES,
     MAX_STEP,
     MAX_STEPS,
-    RunbookRef,
     Runbooks,
     lint,
     load,

@@ -184,3 +184,57 @@ def test_nothing_that_templates_name_first_can_break_a_line_or_hide_text() -> No
 
 def test_samples_try_every_action() -> None:
     assert {j.action for j in render.sample_jobs()} == set(Action)
+
+
+NUMBERS = [(0.0, "0"), (0.073149, "0.0731"), (7, "7"), (42.42, "42.4"), (999.6, "1000"), (1234, "1.23k"),
+           (123456, "123k"), (-5e6, "-5M"), (2.5e9, "2.5G"), (1e13, "10T"), (1e-9, "1e-09")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "shown"), NUMBERS)
+def test_a_measured_number_has_three_digits(value: float, shown: str) -> None:
+    assert render.number(value) == shown
+
+
+LEFT = [
+    (1.0, "100 % left"),
+    (0.344, "34 % left"),
+    (0.0, "none left"),
+    (0.001, "none left"),
+    (-1.8, "none left, 180 % overspent"),
+]
+
+
+@pytest.mark.parametrize(("share", "words"), LEFT)
+def test_what_is_left_of_a_budget_is_said_in_words(share: float, words: str) -> None:
+    assert render.left(share) == words
+
+
+SPANS = [
+    ("what stands in back-quotes is code", "Run `a <b>` & look", "Run <code>a &lt;b&gt;</code> &amp; look"),
+    ("a single back-quote is a back-quote", "it`s <i>", "it`s &lt;i&gt;"),
+    ("nothing to mark", "Look.", "Look."),
+]
+
+
+@pytest.mark.parametrize(("rule", "text", "html"), SPANS, ids=[s[0] for s in SPANS])
+def test_code_in_a_line_is_marked_and_nothing_in_it_is_html(rule: str, text: str, html: str) -> None:
+    assert render.code_spans(text) == html, rule
+
+
+WAYS = [
+    ("the runbook first, the incident last", Links(incident="https://i/", runbook="https://r/", silence="https://s/"),
+     [("Logs", "https://l/")], ["Runbook https://r/", "Logs https://l/", "Silence https://s/", "Incident https://i/"]),
+    ("a configured link fills in for one of ours", Links(incident="https://i/"),
+     [("dashboard", "https://d/"), ("Silence", "https://s/")],
+     ["Dashboard https://d/", "Silence https://s/", "Incident https://i/"]),
+    ("what the alert says itself comes first", Links(dashboard="https://own/"),
+     [("Dashboard", "https://d/")], ["Dashboard https://own/"]),
+    ("what is no address is left out", Links(runbook="javascript:x"), [("Logs", "ftp://x/"), ("Trace", "")], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "links", "more", "shown"), WAYS, ids=[w[0] for w in WAYS])
+def test_the_ways_on_stand_in_order_each_once(
+    rule: str, links: Links, more: list[tuple[str, str]], shown: list[str]
+) -> None:
+    assert [f"{name} {url}" for name, url in render.ways(links, more)] == shown, rule

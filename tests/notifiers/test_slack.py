@@ -28,7 +28,8 @@ from alertbot.domain.model import (
 from alertbot.domain.reasons import Reason
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Result, Retry, Sent
-from alertbot.notifiers.slack import KNOWN, LOOKS, Kind, SlackNotifier, classify
+from alertbot.notifiers.slack import LOOKS, SlackNotifier
+from alertbot.notifiers.slack_api import KNOWN, Kind, classify
 from alertbot.store.memory import MemoryStore
 from tests.notifiers.jobs import NOW
 from tests.sources.recorded import CORPUS

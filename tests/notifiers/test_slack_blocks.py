@@ -24,7 +24,7 @@ from alertbot.domain.model import (
 )
 from alertbot.domain.reasons import Reason
 from alertbot.notifiers.base import Job, Links
-from alertbot.notifiers.slack_blocks import CONTEXT, Message, Renderer, code, fit, size, units, words
+from alertbot.notifiers.slack_blocks import BUTTONS, CONTEXT, Message, Renderer, code, fit, size, units, words
 from alertbot.render import check_templates
 from tests.standins.blocks import objections
 from tests.standins.mrkdwn import rendered_mentions, shown
@@ -224,6 +224,34 @@ def test_a_mention_that_slack_does_not_know_is_refused(mention: str) -> None:
 def test_there_is_no_button_that_nothing_answers() -> None:
     card = Renderer().card(job([alert()]))
     assert not [b for b in card.blocks if b["type"] == "actions" or "accessory" in b]
+
+
+ALL = frozenset(BUTTONS)
+
+
+@pytest.mark.parametrize(
+    ("status", "offered", "words"),
+    [
+        # Nobody has it: everything can be done.
+        (IncidentStatus.OPEN, ALL, ["Acknowledge", "Resolve", "Silence", "Escalate", "Why?", "Runbook", "Note"]),
+        # Somebody has it: it cannot be taken twice.
+        (IncidentStatus.ACKNOWLEDGED, ALL, ["Resolve", "Silence", "Escalate", "Why?", "Runbook", "Note"]),
+        # It is over: what is left is to understand it.
+        (IncidentStatus.RESOLVED, ALL, ["Why?", "Note"]),
+        # It is kept back, and nobody was told.
+        (IncidentStatus.HELD, ALL, ["Why?", "Runbook", "Note"]),
+        # What nothing answers is not offered.
+        (IncidentStatus.OPEN, ALL - {"silence", "escalate"}, ["Acknowledge", "Resolve", "Why?", "Runbook", "Note"]),
+    ],
+)
+def test_the_buttons_fit_the_incidents_state(status: IncidentStatus, offered: frozenset[str], words: list[str]) -> None:
+    card = Renderer((), offered).card(job([alert()], status=status, revision=7))
+    (block,) = [b for b in card.blocks if b["type"] == "actions"]
+    assert [e["text"]["text"] for e in block["elements"]] == words
+    assert {e["value"] for e in block["elements"]} == {"i1"}
+    # A press says which card it was on.
+    assert block["block_id"] == "acts.7"
+    check(card)
 
 
 ODD: list[tuple[str, list[Alert], dict[str, Any]]] = [

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from alertbot.domain.deploys import Deploy, DeployKind, DeployReport, DeploySettings, DeployStatus, heard
+from alertbot.domain.deploy_reports import heard
+from alertbot.domain.deploys import Deploy, DeployKind, DeployReport, DeploySettings, DeployStatus
 from alertbot.domain.events import Unreadable
 from alertbot.sources import argocd, deploys, github, railway, vercel
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from alertbot.domain.deploys import Deploy, DeployReason, DeployReport, DeploySettings, DeployStatus, going_on, heard
+from alertbot.domain.deploy_reports import heard
+from alertbot.domain.deploys import Deploy, DeployReport, DeploySettings, DeployStatus, going_on
+from alertbot.domain.reasons import Reason
 from alertbot.sources import github
 
 NOW = datetime(2022, 1, 3, 1, 30, tzinfo=UTC)
@@ -226,7 +228,7 @@ def test_a_delivery_that_comes_again_changes_nothing(corpus: Path) -> None:
     once = told(bodies, now)
     for body in bodies:
         result = heard(once, read(body), now + timedelta(minutes=1), SETTINGS)
-        assert result == type(result)(DeployReason.HEARD_AGAIN, tuple(once))
+        assert result == type(result)(Reason.DEPLOY_HEARD_AGAIN, tuple(once))
 
 
 @pytest.mark.parametrize("linked", [True, False])
@@ -243,7 +245,7 @@ def test_a_re_run_is_the_next_try_of_the_same_deploy(corpus: Path, linked: bool)
     # What is still heard of the first try changes nothing.
     late = read(actions(corpus, "deploy-prod.yml", linked, "failure")[4])
     result = heard([done], late, NOW + timedelta(hours=1, minutes=7), SETTINGS)
-    assert result.reason is DeployReason.STALE
+    assert result.reason is Reason.DEPLOY_STALE
     assert result.deploys == (done,)
 
 
@@ -295,4 +297,4 @@ def test_a_test_run_of_the_same_commit_is_not_its_deploy(corpus: Path) -> None:
     known = told(bodies[1:4], NOW + timedelta(minutes=3))
     assert told([bodies[5]], NOW + timedelta(minutes=6), known) == known
     result = heard([], read(bodies[5]), NOW + timedelta(minutes=6), SETTINGS)
-    assert (result.reason, result.deploys) == (DeployReason.NO_DEPLOY, ())
+    assert (result.reason, result.deploys) == (Reason.NO_DEPLOY, ())

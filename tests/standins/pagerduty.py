@@ -1,15 +1,17 @@
-"""PagerDuty's Events API v2 on loopback: `/v2/enqueue` and `/v2/change/enqueue`.
+"""PagerDuty on loopback: the Events API v2 (`/v2/enqueue`, `/v2/change/enqueue`) and the webhooks that follow.
 
 The rules are those of PagerDuty's developer-docs and api-schema [docs]. It keeps incidents as PagerDuty
 would, so that a test can count what matters: `pages`, one for each time that somebody would be called.
 Run it as a process: `python -m tests.standins.pagerduty --port N --state FILE`.
 """
 
+import hashlib
+import hmac
 import json
 import time
 import uuid
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,8 @@ class PagerDutyStandin(HttpStandin):
     incidents     in the order of their opening
     pages         the calls that people got
     changes       the change events that were taken
+    webhooks      the bodies that it would send, V3, one for each change of an incident by anybody: whoever tests sends
+                  them on, in what order and how often they like, with `signed`
     """
 
     name = "pagerduty"
@@ -81,6 +85,7 @@ class PagerDutyStandin(HttpStandin):
         self.incidents: list[Incident] = []
         self.pages: list[Page] = []
         self.changes: list[dict[str, Any]] = []
+        self.webhooks: list[bytes] = []
         self._open: dict[tuple[str, str], Incident] = {}
         self._limit = RateLimit(per_minute, 60)
 
@@ -175,9 +180,11 @@ class PagerDutyStandin(HttpStandin):
         """
         now, action, key = self.now(), event["event_action"], event["routing_key"]
         incident = self._open.get((key, dedup_key))
+        changes = {"acknowledge": "acknowledged", "resolve": "resolved"}.get(action, "")
         if incident is None:
             if action != "trigger":
                 return
+            changes = "triggered"
             payload = event["payload"]
             number = len(self.incidents) + 1
             incident = Incident(number, key, dedup_key, "triggered", now, payload["summary"], payload["severity"])
@@ -191,6 +198,56 @@ class PagerDutyStandin(HttpStandin):
             del self._open[key, dedup_key]
         incident.events.append(event)
         incident.log.append((now, action))
+        if changes:
+            self._webhook(incident, changes, {"type": "integration_reference", "summary": "Events API V2"})
+
+    # what people do, and what is sent then
+
+    def do(self, incident: Incident, change: str, by: str = "Bo Yu", *, agent: str = "user_reference") -> None:
+        """Somebody changes an incident: acknowledged, unacknowledged, resolved, reopened, or anything else."""
+        states = {"unacknowledged": "triggered", "reopened": "triggered"}
+        if change in ("acknowledged", "unacknowledged", "resolved", "reopened"):
+            incident.status = states.get(change, change)
+        place = (incident.routing_key, incident.dedup_key)
+        if incident.status == "resolved":
+            self._open.pop(place, None)
+        else:
+            self._open[place] = incident
+        incident.log.append((self.now(), f"{change} by {by}"))
+        self._webhook(incident, change, {"type": agent, "summary": by, "id": "PU1"})
+
+    def note(self, incident: Incident, content: str, by: str = "Bo Yu") -> None:
+        """Somebody writes something down: its webhook names the incident by PagerDuty's id alone."""
+        note = {"type": "incident_note", "id": f"N{len(self.webhooks)}", "content": content, "trimmed": False}
+        data = {**note, "incident": {"id": remote_id(incident), "type": "incident_reference"}}
+        self._send("incident.annotated", data, {"type": "user_reference", "summary": by, "id": "PU1"})
+
+    def _webhook(self, incident: Incident, change: str, agent: dict[str, Any]) -> None:
+        data = {
+            "id": remote_id(incident), "type": "incident", "status": incident.status, "title": incident.summary,
+            "incident_key": incident.dedup_key, "service": {"id": "PS1", "type": "service_reference"},
+            "assignees": [{"id": "PU1", "type": "user_reference", "summary": "Bo Yu"}], "priority": {"summary": "P1"},
+        }  # fmt: skip
+        self._send(f"incident.{change}", data, agent)
+
+    def _send(self, kind: str, data: dict[str, Any], agent: dict[str, Any]) -> None:
+        at = datetime.fromtimestamp(self.now(), UTC).isoformat()
+        event = {
+            "id": uuid.uuid4().hex, "event_type": kind, "resource_type": "incident", "occurred_at": at,
+            "agent": agent, "client": None, "data": data,
+        }  # fmt: skip
+        self.webhooks.append(json.dumps({"event": event}).encode())
+
+
+def remote_id(incident: Incident) -> str:
+    """PagerDuty's own id of an incident."""
+    return f"Q{incident.number:07}"
+
+
+def signed(body: bytes, secret: str) -> dict[str, str]:
+    """The headers of a webhook. While secrets are exchanged there is a signature for each."""
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return {"X-PagerDuty-Signature": f"v1={'0' * 64},v1={digest}", "Content-Type": "application/json"}
 
 
 def event_errors(event: dict[str, Any]) -> list[str]:

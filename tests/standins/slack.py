@@ -32,6 +32,7 @@ from tests.standins.slack_rules import (
     flag,
     page_of,
 )
+from tests.standins.slack_socket import Sockets
 
 
 class SlackStandin(HttpStandin):
@@ -54,6 +55,7 @@ class SlackStandin(HttpStandin):
         port: int = 0,
         state: Path | None = None,
         token: str = "xoxb-stand-in",
+        app_token: str = "xapp-stand-in",
         posts_per_second: float = 1.0,
         post_burst: int = 3,
         posts_per_minute: int | None = None,
@@ -62,6 +64,8 @@ class SlackStandin(HttpStandin):
     ) -> None:
         super().__init__(clock=clock, port=port, state=state)
         self.token = token
+        self.app_token = app_token
+        self.sockets = Sockets()
         self.token_error: str | None = None
         self.scopes = {*SCOPES.values(), "commands"}
         self.edit_window: float | None = None
@@ -102,6 +106,7 @@ class SlackStandin(HttpStandin):
 
         app.router.add_post("/_standin/channels", add_channel)
         app.router.add_post("/_standin/interaction", interaction)
+        app.router.add_get("/socket/{ticket}", self.sockets.serve)
 
     # the way of a request
 
@@ -140,7 +145,8 @@ class SlackStandin(HttpStandin):
             limited = self._limit(endpoint, params)
             if limited is not None:
                 return limited
-            return Reply(200, {"ok": True} | self._methods[endpoint](params))
+            headers = {"x-oauth-scopes": ",".join(sorted(self.scopes))}  # [docs: every answer to a token has it]
+            return Reply(200, {"ok": True} | self._methods[endpoint](params), headers)
         except SlackError as refused:
             allowed = ERRORS[endpoint] | COMMON | UNLISTED
             if refused.error not in allowed and refused.error != self.token_error:
@@ -152,7 +158,7 @@ class SlackStandin(HttpStandin):
         token = header.removeprefix("Bearer ") if header else params.pop("token", "")
         if not token:
             raise SlackError("not_authed")
-        if token != self.token:
+        if token != (self.app_token if method == "apps.connections.open" else self.token):
             raise SlackError("invalid_auth")
         if self.token_error:
             raise SlackError(self.token_error)
@@ -338,6 +344,15 @@ class SlackStandin(HttpStandin):
         if params.get("user") not in self.workspace.users:
             raise SlackError("user_not_found")
         return {"user": self.workspace.users[params["user"]]}
+
+    def _usergroups_users_list(self, params: dict[str, Any]) -> dict[str, Any]:
+        group = str(params.get("usergroup"))
+        if group not in self.workspace.groups:
+            raise SlackError("no_such_subteam")
+        return {"users": self.workspace.groups[group]}
+
+    def _apps_connections_open(self, params: dict[str, Any]) -> dict[str, Any]:
+        return {"url": f"{self.url.replace('http', 'ws')}/socket/{self.sockets.ticket()}"}
 
     # files and views
 

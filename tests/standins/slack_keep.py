@@ -56,6 +56,7 @@ class Workspace:
         self.users: dict[str, dict[str, Any]] = {}
         self.ephemeral: list[dict[str, Any]] = []
         self.responses: list[dict[str, Any]] = []  # what came to response_urls
+        self.groups: dict[str, list[str]] = {}  # user groups: the ids of their members
         self.views: list[dict[str, Any]] = []
         self.files: dict[str, dict[str, Any]] = {}
         self.file_bytes: dict[str, bytes] = {}
@@ -265,7 +266,7 @@ class Workspace:
 
     # kept over a restart (the bytes of files are not)
 
-    _KEPT = ("users", "ephemeral", "responses", "views", "files", "_triggers", "_response_urls", "_ids")
+    _KEPT = ("users", "ephemeral", "responses", "views", "groups", "files", "_triggers", "_response_urls", "_ids")
 
     def snapshot(self) -> dict[str, Any]:
         """{"channels": {id: {"name", "messages": {ts: message}, ...}}, "users", "ephemeral", ...}."""

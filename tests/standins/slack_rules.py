@@ -44,6 +44,8 @@ ERRORS: dict[str, set[str]] = {
     "conversations.join": {"channel_not_found", "is_archived", "method_not_supported_for_channel_type"},
     "users.lookupByEmail": {"users_not_found"},
     "users.info": {"user_not_found"},
+    "usergroups.users.list": {"no_such_subteam"},  # [docs]
+    "apps.connections.open": set(),
     "files.getUploadURLExternal": {"missing_argument"},
     "files.completeUploadExternal": {"file_not_found", "channel_not_found", "not_in_channel"},
     "views.open": {"invalid_trigger_id", "expired_trigger_id", "exchanged_trigger_id", "invalid_arguments"},
@@ -60,6 +62,7 @@ SCOPES = {
     "conversations.join": "channels:join",
     "users.lookupByEmail": "users:read.email",
     "users.info": "users:read",
+    "usergroups.users.list": "usergroups:read",
     "files.getUploadURLExternal": "files:write",
     "files.completeUploadExternal": "files:write",
 }
@@ -76,6 +79,7 @@ TIERS = {
     "conversations.join": 50,
     "users.lookupByEmail": 50,
     "users.info": 100,
+    "usergroups.users.list": 20,
     "files.getUploadURLExternal": 100,
     "files.completeUploadExternal": 100,
     "views.open": 100,

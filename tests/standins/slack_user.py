@@ -6,6 +6,7 @@ pressed on what Slack shows, not on what a test believes.
 
 import hashlib
 import hmac
+import itertools
 import json
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import aiohttp
 
 from tests.standins.server import Clock
 
+_COUNTER = itertools.count()  # no two requests of Slack's are the same
 ANSWER_SECONDS = 3.0  # [docs]: later than this and the person sees operation_timeout
 
 
@@ -98,7 +100,7 @@ class SlackUser:
         user = await self._who()
         payload: dict[str, Any] = {
             "type": "view_submission", "api_app_id": "A0ALERTBOT", "token": "unused",
-            "team": {"id": user["team_id"], "domain": "stand-in"}, "trigger_id": "0.0.submitted",
+            "team": {"id": user["team_id"], "domain": "stand-in"}, "trigger_id": f"0.{next(_COUNTER)}.submitted",
             "user": _named(user),
             "view": {**view, "state": {"values": values}}, "response_urls": [], "enterprise": None,
             "is_enterprise_install": False,

@@ -89,7 +89,8 @@ def want(incident: str = "i1", revision: int = 1, lane: str = "slack:#ops", **ch
 
 
 def entry(incident: str = "i1", identity: str = "", when: datetime = T0, by: str = "", **changes: Any) -> Entry:
-    return Entry(when, "alert", Reason.NEW_EPISODE, incident, identity, by, **changes)
+    reason = changes.pop("reason", Reason.NEW_EPISODE)
+    return Entry(when, "alert", reason, incident, identity, by, **changes)
 
 
 def parked(name: str = "p1", kind: str = "alert", ref: str = "1", when: datetime = T0, body: bytes = b"") -> Parked:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from alertbot.domain.model import Alert, AlertStatus, Cause, DeliveryStatus, IncidentStatus, Level
+from alertbot.domain.reasons import Reason
 from alertbot.store.base import SOURCES_LOADED, Changes, Keys, Source, Store
 from tests.store.builders import (
     T0,
@@ -305,14 +306,14 @@ async def test_incidents_are_due_in_the_order_of_their_times(store: Store) -> No
             ]
         )
     )
-    assert list(await store.due(at(9), 10)) == []
-    assert list(await store.due(at(10), 10)) == ["a", "b"]
-    assert list(await store.due(at(99), 2)) == ["a", "b"]
-    assert list(await store.due(at(99), 9)) == ["a", "b", "c"]
+    assert list((await store.due(at(9), 10)).incidents) == []
+    assert list((await store.due(at(10), 10)).incidents) == ["a", "b"]
+    assert list((await store.due(at(99), 2)).incidents) == ["a", "b"]
+    assert list((await store.due(at(99), 9)).incidents) == ["a", "b", "c"]
     assert await store.next_wake() == at(10)
     await store.commit(Changes(incidents=[incident("a"), incident("b", flush_at=at(40))]))
     assert await store.next_wake() == at(30)
-    assert list(await store.due(at(99), 9)) == ["c", "b"]
+    assert list((await store.due(at(99), 9)).incidents) == ["c", "b"]
 
 
 async def test_without_incidents_nothing_wakes(store: Store) -> None:
@@ -626,6 +627,26 @@ async def test_members_are_listed_firing_first_then_newest_first(store: Store) -
     assert [a.identity for a in await store.members("i1")] == ["new", "cut off", "old", "over"]
     assert [a.identity for a in await store.members("i1", 2)] == ["new", "cut off"]
     assert list(await store.members("nothing")) == []
+
+
+async def test_the_past_of_a_group_is_its_incidents_newest_first_and_the_latest_note(store: Store) -> None:
+    group = [incident(f"i{n}", key="{}:{a}", created_at=at(n), resolved_by=f"p{n}") for n in range(4)]
+    other = incident("other", key="{}:{b}", created_at=at(9))
+    notes = [
+        entry("i1", when=at(50), reason=Reason.NOTE_ADDED, by="ada", details={"note": "earlier"}),
+        entry("i3", when=at(51), reason=Reason.NOTE_ADDED, by="bob", details={"note": "the latest"}),
+        entry("i0", when=at(52), reason=Reason.NOTE_ADDED, details={"note": "of one that is too old"}),
+        entry("other", when=at(53), reason=Reason.NOTE_ADDED, details={"note": "of another group"}),
+        entry("i2", when=at(54)),
+    ]
+    await store.commit(Changes(incidents=[*group, other], entries=notes))
+    past = await store.past("{}:{a}", at(1))
+    assert list(past.incidents) == [group[3], group[2], group[1]]
+    assert past.note == notes[1]
+    some = await store.past("{}:{a}", at(1), limit=1)
+    assert (list(some.incidents), some.note) == ([group[3]], notes[1])
+    nobodys = await store.past("{}:{c}", T0)
+    assert (list(nobodys.incidents), nobodys.note) == ([], None)
 
 
 async def test_deliveries_are_listed_in_the_order_in_which_they_were_wanted(store: Store) -> None:

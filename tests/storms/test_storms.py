@@ -68,6 +68,39 @@ async def test_in_a_storm_critical_incidents_keep_cards_of_their_own_and_go_firs
     assert most_in(posts, timedelta(seconds=1)) == 1
 
 
+async def test_a_hundred_critical_incidents_are_seen_at_once_on_a_board_and_each_gets_its_card_one_a_second() -> None:
+    w = Weather("slack")
+    await w.report(hosts(0, 100), "critical")
+    await w.run(2)
+    board = w.said("slack", storm=True)[0]
+    assert board.seconds <= 1, "before the cards: it stands in for most of them"
+    assert board.job.storm is not None
+    cards = {s.incident for s in w.said("slack", storm=False)}
+    assert board.job.storm.total + 30 == 100
+    assert len(cards) <= 2
+    await w.run(30)
+    assert await w.unseen() == []
+    await w.run(88)
+    posts = w.said("slack", what="post")
+    assert len({s.incident for s in posts if not s.storm}) == 100
+    assert most_in(posts, timedelta(seconds=1)) == 1
+    assert len(posts) == 101
+
+
+async def test_a_critical_incident_that_resolves_before_its_card_is_posted_ends_on_the_board() -> None:
+    w = Weather("slack")
+    await w.report(hosts(0, 100), "critical")
+    await w.run(10)
+    await w.report(hosts(0, 100), "critical", resolved=True)
+    await w.run(300)
+    assert len(w.said("slack", what="post", storm=False)) < 100
+    storm = w.said("slack", storm=True)[-1].job.storm
+    assert storm is not None
+    assert storm.over
+    assert storm.open == 0
+    assert await w.unseen() == []
+
+
 async def test_a_storm_ends_and_says_so_and_what_still_fires_gets_its_card() -> None:
     w = Weather("slack")
     await w.report(hosts(0, 100))
@@ -86,6 +119,17 @@ async def test_a_storm_ends_and_says_so_and_what_still_fires_gets_its_card() -> 
     assert await w.unseen() == []
     await w.run(600)
     assert len(w.said("slack", what="post")) == 6, "and that is all"
+
+
+async def test_no_two_edits_of_a_board_have_the_same_revision_however_long_nothing_changed_between_them() -> None:
+    w = Weather("slack")
+    await w.report(hosts(0, 100))
+    await w.run(15)
+    await w.report(hosts(0, 100), resolved=True)
+    await w.run(300)
+    revisions = [s.job.delivery.want.level.revision for s in w.said("slack")]
+    assert len(revisions) == 3, "posted, all resolved, over"
+    assert sorted(set(revisions)) == revisions
 
 
 async def test_a_storm_of_which_most_goes_on_firing_stays_one_board() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,10 +10,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alertbot.clock import MovableClock
+from alertbot.commands.desk import Desk, Terms
+from alertbot.domain.deploys import Suspect
+from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.events import Parsed, RawEvent
+from alertbot.domain.model import Alert, Incident
 from alertbot.domain.policy import Destination, Policy, Receiver, Severity
 from alertbot.domain.routing import Route
 from alertbot.engine import Engine
+from alertbot.enrich.deploys import suspects_of
+from alertbot.enrich.enricher import Enricher, Parts
+from alertbot.enrich.runbooks import Runbook, Runbooks
 from alertbot.sources import SOURCES
 from alertbot.store.base import StoreUnavailable
 from alertbot.store.memory import MemoryStore
@@ -75,6 +83,7 @@ class ABot:
     problems: list[str] = field(default_factory=list)
     silent: list[BrokenDestination] = field(default_factory=list)
     severities: Sequence[Severity] = SEVERITIES
+    policy: Policy = POLICY
     taken: list[RawEvent] = field(default_factory=list)
     woken: int = 0
     breaks: bool = False
@@ -83,16 +92,42 @@ class ABot:
         self.store = FailingStore()
         self.metrics = Metrics("0.0.0")
         self.moved = MovableClock(START)
-        self.engine = Engine(self.store, POLICY, self.moved, SOURCES, counts=self.metrics)
+        self.enricher = Enricher(Parts(external_url=self.view.external_url), self.moved, _nobody)
+        self.desk = Desk(self, Terms(self.view.external_url, tuple(s.name for s in self.severities), {}, Runbooks()))
+        self.engine = Engine(self.store, self.policy, self.moved, SOURCES, counts=self.metrics)
+
+    async def remote_key(self, remote: str, said: str) -> str:
+        return said
 
     def clock(self) -> datetime:
         return self.moved.now()
 
-    async def accept(self, source: str, body: bytes, parsed: Parsed, trace_id: str, wait: bool = False) -> int:
+    def runbook(self, alerts: Sequence[Alert]) -> str | None:
+        found = self.enricher.runbook(alerts)
+        return found.url if found else None
+
+    def runbook_file(self, name: str) -> Runbook | None:
+        return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
+
+    async def suspects(self, alerts: Sequence[Alert]) -> Sequence[Suspect]:
+        return await suspects_of(self.store.deploys, self.policy.deploys, alerts)
+
+    async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
+        return await self.enricher.found(incident, alerts)
+
+    async def accept(
+        self,
+        source: str,
+        body: bytes,
+        parsed: Parsed,
+        trace_id: str,
+        wait: bool = False,
+        decided: asyncio.Future[None] | None = None,
+    ) -> int:
         if self.breaks:
             raise RuntimeError("a defect, with a token: Bearer abcdefghij")
         raw = RawEvent(self.clock(), source, body, trace_id)
-        seq = await self.engine.accept(raw, parsed, wait=wait)
+        seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         self.taken.append(raw)
         self.metrics.events_received.labels(source).inc()
         return seq
@@ -118,6 +153,10 @@ class ABot:
     def sample(self, name: str, **labels: str) -> float:
         """A metric's value; 0 where it has none yet."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+async def _nobody(incident: str) -> None:
+    """Nobody shows an incident here."""
 
 
 def alert(alertname: str = "HighLatency", severity: str = "critical", **fields: Any) -> dict[str, Any]:

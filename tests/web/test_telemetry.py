@@ -153,11 +153,13 @@ def test_the_metrics_have_their_documented_names() -> None:
     metrics.decided(Reason.DUPLICATE)
     metrics.delivered("slack", "sent", timedelta(seconds=2))
     metrics.delivered("slack", "retry", None)
+    metrics.unacknowledged("high")
     get = metrics.registry.get_sample_value
     assert get("alertbot_decisions_total", {"reason": "duplicate"}) == 1
     assert get("alertbot_deliveries_total", {"integration": "slack", "outcome": "sent"}) == 1
     assert get("alertbot_delivery_latency_seconds_sum", {"integration": "slack"}) == 2
     assert get("alertbot_delivery_latency_seconds_count", {"integration": "slack"}) == 1
+    assert get("alertbot_ack_overdue_total", {"severity": "high"}) == 1
     assert get("alertbot_build_info", {"version": "1.2.3"}) == 1
     names = {family.name for family in metrics.registry.collect() if family.name.startswith("alertbot")}
     assert names == {
@@ -165,9 +167,9 @@ def test_the_metrics_have_their_documented_names() -> None:
         for name in (
             "events_received", "alerts_received", "alerts_set_aside", "requests_refused", "decisions",
             "deliveries", "delivery_latency_seconds", "outbox_due", "parked", "events_undecided",
-            "open_incidents", "store_up", "config_last_reload_successful",
+            "open_incidents", "store_up", "alertmanager_up", "config_last_reload_successful",
             "config_last_reload_success_timestamp_seconds", "build_info", "storms", "deliveries_folded",
-            "destinations_broken",
+            "destinations_broken", "ack_overdue", "slack_socket_up",
         )
     }  # fmt: skip
 

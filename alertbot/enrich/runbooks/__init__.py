@@ -30,7 +30,7 @@ from alertbot.enrich.runbooks.folder import (
     url_problem,
 )
 from alertbot.enrich.runbooks.lint import lint
-from alertbot.enrich.runbooks.model import Runbook, RunbookRef
+from alertbot.enrich.runbooks.model import Runbook
 from alertbot.enrich.runbooks.search import typos
 from alertbot.enrich.runbooks.steps import MAX_STEP, MAX_STEPS
 from alertbot.enrich.runbooks.text import plain
@@ -40,7 +40,6 @@ __all__ = [
     "MAX_STEP",
     "MAX_STEPS",
     "Runbook",
-    "RunbookRef",
     "Runbooks",
     "folder_of",
     "lint",

@@ -17,7 +17,8 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from alertbot.config.load import Config
 from alertbot.config.problems import Problem
-from alertbot.enrich.runbooks.model import ALERTNAME, Names, Runbook, RunbookRef
+from alertbot.domain.enrichment import RunbookRef
+from alertbot.enrich.runbooks.model import ALERTNAME, Names, Runbook
 from alertbot.enrich.runbooks.search import Index
 from alertbot.enrich.runbooks.steps import first_steps
 from alertbot.enrich.runbooks.text import Front, front_matter, http_url, links_of, sections_of

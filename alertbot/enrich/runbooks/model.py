@@ -1,4 +1,4 @@
-"""What a runbook is: what its file says, which alerts it is for, and what of it is shown with one."""
+"""What a runbook is: what its file says, and which alerts it is for."""
 
 from __future__ import annotations
 
@@ -9,20 +9,6 @@ from typing import Final
 from alertbot.domain.matchers import Matcher, matches_all
 
 ALERTNAME: Final = "alertname"
-
-
-@dataclass(frozen=True, slots=True)
-class RunbookRef:
-    """What is shown with an alert. `url` may be empty, and `steps` too, but not both.
-
-    `steps` are single lines of text, at most MAX_STEPS of MAX_STEP characters; what stands in backticks is code.
-    `name` is the runbook's in its folder; empty where there is only a link.
-    """
-
-    title: str
-    url: str
-    steps: tuple[str, ...]
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

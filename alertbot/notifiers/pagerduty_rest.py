@@ -1,0 +1,147 @@
+"""PagerDuty's REST API, to read: who is on call. One call is one request, in a thread: pdpyras blocks.
+
+https://developer.pagerduty.com/api-reference/: a list comes in pages, with `more` while there are further ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from alertbot.notifiers.answers import safe_words
+
+with warnings.catch_warnings():
+    # As in notifiers/pagerduty.py.
+    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated', category=UserWarning)
+    import pdpyras
+
+_quiet: Final = logging.getLogger("alertbot.notifiers.pagerduty_rest.sdk")
+_quiet.disabled = True
+
+#: Items of a page [docs: 100 at most], and pages of one list that are read.
+PAGE, PAGES = 100, 20
+
+
+class RestError(Exception):
+    """PagerDuty did not answer, or said no. The message has its own words, and no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Somebody is on call: at which level of which policy, until when (None: without an end)."""
+
+    policy: str
+    level: int
+    name: str
+    email: str
+    until: datetime | None
+
+
+class _Session(pdpyras.APISession):  # type: ignore[misc]
+    """One call is one request: no retries of its own, no redirects, nothing from the environment."""
+
+    def __init__(self, token: str, url: str, timeout: float) -> None:
+        super().__init__(token)
+        self.url = url
+        self.timeout = timeout
+        # As for events: without a number it would repeat a 429 without end.
+        self.retry = {429: 1}
+        self.max_http_attempts = -1
+        self.max_network_attempts = 0
+        self.trust_env = False
+        self.log = _quiet
+
+    def request(self, method: str, url: str, **kwargs: Any) -> Any:
+        return super().request(method, url, **{**kwargs, "allow_redirects": False})
+
+
+class PagerDutyRest:
+    """One account, with one token. `timeout` bounds each request, in seconds."""
+
+    def __init__(self, token: str, url: str = "https://api.pagerduty.com/", timeout: float = 10.0) -> None:
+        self._token = token
+        self._url = url.rstrip("/")
+        self._timeout = timeout
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="pagerduty-rest")
+        self._local = threading.local()
+
+    def close(self) -> None:
+        """Takes no more calls; one that is under way ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def on_call(self) -> Sequence[Duty]:
+        """Everybody who is on call now. Raises `RestError`."""
+        found: list[Duty] = []
+        for page in range(PAGES):
+            query = {"include[]": "users", "limit": PAGE, "offset": page * PAGE}
+            answer = await self.get("/oncalls", query)
+            found += [_duty(item) for item in answer.get("oncalls") or () if isinstance(item, dict)]
+            if not answer.get("more"):
+                break
+        return found
+
+    async def get(self, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON of one answer. Raises `RestError`."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout + 1):
+                return await loop.run_in_executor(self._threads, self._get, path, dict(query))
+        except TimeoutError:
+            raise RestError("it did not answer in time") from None
+
+    def _get(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
+        """In a thread: a session of requests belongs to one."""
+        session = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = _Session(self._token, self._url, self._timeout)
+        try:
+            response = session.request("GET", path, params=query)
+        except pdpyras.PDClientError as e:
+            if e.response is None:
+                raise RestError("it cannot be reached") from None
+            response = e.response
+        if response.status_code != 200:
+            said = safe_words(_words(response.text), [self._token])
+            raise RestError(f"it answered {response.status_code}{f': {said}' if said else ''}")
+        try:
+            answer = response.json()
+        except ValueError:
+            raise RestError("its answer is no JSON") from None
+        return answer if isinstance(answer, dict) else {}
+
+
+def _words(text: str) -> str:
+    """`error.message` of PagerDuty's JSON; nothing of what is none: it is some proxy's page."""
+    try:
+        said = json.loads(text)
+        return str(said["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _duty(item: Mapping[str, Any]) -> Duty:
+    user, policy = item.get("user") or {}, item.get("escalation_policy") or {}
+    level, end = item.get("escalation_level"), item.get("end")
+    return Duty(
+        policy=str(policy.get("summary") or policy.get("name") or "a policy without a name"),
+        level=level if isinstance(level, int) else 0,
+        name=str(user.get("name") or user.get("summary") or "somebody"),
+        email=str(user.get("email") or "").lower(),
+        until=_time(end) if isinstance(end, str) else None,
+    )
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None

@@ -1,0 +1,133 @@
+"""PagerDuty both ways: what is done there holds here and in Slack, with its webhooks late, doubled and reordered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.acceptance.bot import ENVIRON, Bot
+from tests.standins.pagerduty import Incident, signed
+
+SECRET = "whsec-pagerduty-1"
+
+
+@pytest.fixture
+async def linked(tmp_path: Path) -> AsyncIterator[Bot]:
+    async with Bot(tmp_path, environ={**ENVIRON, "PAGERDUTY_WEBHOOK_SECRET": SECRET}) as bot:
+        bot.write_config(
+            bot.config, head={"global:\n": "global:\n  pagerduty_webhook_secret: ${PAGERDUTY_WEBHOOK_SECRET}\n"}
+        )
+        await bot.restart()
+        yield bot
+
+
+async def send(bot: Bot, bodies: Iterable[bytes], *, secret: str = SECRET, status: int = 200) -> None:
+    async with aiohttp.ClientSession() as session:
+        for body in bodies:
+            url = f"{bot.url}/webhooks/pagerduty"
+            async with session.post(url, data=body, headers=signed(body, secret)) as answer:
+                assert answer.status == status, await answer.text()
+    await bot.settle()
+
+
+def taken(bot: Bot) -> list[bytes]:
+    """What PagerDuty has to tell since the last time."""
+    bodies, bot.pagerduty.webhooks = bot.pagerduty.webhooks, []
+    return bodies
+
+
+async def paged(bot: Bot) -> Incident:
+    await bot.fire(bot.alert("Down", "error"))
+    await bot.advance("10s")
+    await bot.heard()
+    (incident,) = bot.pagerduty.incidents
+    return incident
+
+
+async def test_acknowledged_noted_and_resolved_there_is_so_here_and_nothing_goes_round(linked: Bot) -> None:
+    bot = linked
+    page = await paged(bot)
+    await send(bot, taken(bot))
+    bot.pagerduty.do(page, "acknowledged")
+    await send(bot, taken(bot))
+    await bot.advance("2s")
+    assert await bot.heard() == ["slack #ops-alerts edit Down", "slack #ops-alerts news Down"]
+    shown = await bot.incident("Down")
+    assert (shown["status"], shown["acknowledged_by"]) == ("acknowledged", "Bo Yu")
+    bot.pagerduty.note(page, "the disk is full")
+    await send(bot, taken(bot))
+    await bot.advance("1s")
+    bot.pagerduty.do(page, "reassigned")
+    await send(bot, taken(bot))
+    await bot.advance("5s")
+    replies = [m["text"] for m in bot.slack.messages("#ops-alerts") if "thread_ts" in m]
+    assert any("the disk is full" in text for text in replies)
+    assert any("reassigned to Bo Yu" in text for text in replies), replies
+    await bot.heard()
+    bot.pagerduty.do(page, "resolved")
+    await send(bot, taken(bot))
+    await bot.advance("5s")
+    assert (await bot.incident("Down"))["status"] == "resolved"
+    assert [line for line in await bot.heard() if "pagerduty" in line] == []
+    assert taken(bot) == [], "we said nothing, so PagerDuty has nothing to say"
+
+
+async def test_what_is_done_here_comes_back_and_changes_nothing(linked: Bot) -> None:
+    bot = linked
+    page = await paged(bot)
+    await bot.act(f"/api/v1/incidents/{page.dedup_key}/acknowledge", by="ana")
+    await bot.advance("1s")
+    await bot.heard()
+    for _ in range(3):
+        await send(bot, [*bot.pagerduty.webhooks, *bot.pagerduty.webhooks])
+        await bot.advance("1m")
+    assert await bot.heard() == []
+    assert (await bot.incident("Down"))["acknowledged_by"] == "ana"
+    assert await bot.reasons("Down", "person") == ["acknowledged"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_late_doubled_and_reordered_the_end_is_the_same(linked: Bot, seed: int) -> None:
+    bot = linked
+    page = await paged(bot)
+    for change in ("acknowledged", "unacknowledged", "acknowledged", "resolved"):
+        bot.pagerduty.do(page, change)
+        await bot.advance("30s")
+    bodies = taken(bot)
+    bodies += bodies
+    random.Random(seed).shuffle(bodies)
+    await bot.restart()
+    await send(bot, bodies)
+    await bot.advance("1m")
+    assert (await bot.incident("Down"))["status"] == "resolved"
+    assert [line for line in await bot.heard() if "pagerduty" in line] == []
+
+
+async def test_a_note_that_comes_before_anything_named_its_incident_is_not_ours_and_after_a_restart_it_is(
+    linked: Bot,
+) -> None:
+    bot = linked
+    page = await paged(bot)
+    triggered = taken(bot)
+    bot.pagerduty.note(page, "first")
+    await send(bot, taken(bot))
+    assert await bot.reasons("Down", "person") == []
+    await send(bot, triggered)
+    await bot.restart()
+    bot.pagerduty.note(page, "second")
+    await send(bot, taken(bot))
+    assert await bot.reasons("Down", "person") == ["note_added"]
+
+
+async def test_what_is_not_signed_by_pagerduty_is_refused_and_counted(linked: Bot) -> None:
+    bot = linked
+    page = await paged(bot)
+    bot.pagerduty.do(page, "resolved")
+    await send(bot, taken(bot), secret="another", status=401)
+    await send(bot, [b'{"messages": []}'], status=400)
+    assert (await bot.incident("Down"))["status"] == "open"
+    assert await bot.metric("alertbot_requests_refused_total", code="401", source="pagerduty") == 2
