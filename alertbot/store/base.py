@@ -83,7 +83,7 @@ class Keys:
     windows: frozenset[str] = frozenset()
     """Windows by id; with any name here, also all that are not over."""
     held_in: frozenset[str] = frozenset()
-    """Alerts that one of these windows held in their latest episode, settled ones too."""
+    """Current alerts that one of these windows held in their latest episode, settled ones too."""
     services: frozenset[str] = frozenset()
     """The latest `DEPLOYS_LOADED` deploys of each of these services."""
     deploys_since: datetime | None = None

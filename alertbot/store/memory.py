@@ -145,7 +145,8 @@ class MemoryStore:
     async def load(self, keys: Keys) -> Loaded:
         places = {(i, identity) for identity in keys.identities for i in self._current.get(identity, ())}
         places |= {(i, identity) for i in keys.members for identity in self._unsettled.get(i, ())}
-        places |= {place for window in keys.held_in for place in self._held_in.get(window, ())}
+        held = (place for window in keys.held_in for place in self._held_in.get(window, ()))
+        places |= {place for place in held if self._alerts[place].current}
         labelled = [] if keys.labels is None else self._labelled(keys.labels)
         ids = {*keys.incidents, *keys.members, *labelled}
         ids |= {self._newest[key][-1] for key in keys.incident_keys if self._newest.get(key)}

@@ -17,11 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from alertbot.domain.model import AlertStatus, Delivery, DeliveryStatus, IncidentStatus, Level
 from alertbot.store import open_store
 from alertbot.store.base import Changes, EntryPage, Keys, Store
-from tests.store.builders import alert, at, entry, failed, held, incident, parked, raw, sent, want
+from tests.store.builders import alert, at, deploy, entry, failed, held, incident, parked, raw, sent, want, window
 
 IDENTITIES = ["a", "b", "ß\x1f", "d"]
 INCIDENTS = ["i1", "i10", "i2", ""]
 RELATIONS = ["r", "q\x1fprod"]
+WINDOWS = ["w1", "w2", "ß\x1f"]
+SERVICES = ["api", "db"]
 LANES = ["slack:#ops", "slack:#dev", "pagerduty:k"]
 
 seconds = st.integers(0, 40)
@@ -44,6 +46,13 @@ alerts = st.builds(
     source_of=relations,
     two_sided=relations,
     hold=st.none() | st.builds(held, st.none() | st.sampled_from(RELATIONS)),
+    held_in=st.lists(st.sampled_from(WINDOWS), unique=True).map(tuple),
+)
+windows = st.builds(
+    window, st.sampled_from(WINDOWS), starts_at=times, ends_at=times, announced=st.booleans(), over_at=maybe_times
+)
+deploys = st.builds(
+    deploy, st.sampled_from(["d1", "d2", "d3"]), service=st.sampled_from(SERVICES), started_at=times, heard_at=times
 )
 incidents = st.builds(
     incident,
@@ -125,6 +134,8 @@ class Twins(RuleBasedStateMachine):
         wants=some(wants),
         entries=some(entries),
         parked=some(parked_things),
+        windows=some(windows),
+        deploys=some(deploys),
     )
     def commit(self, done: list[int], **changes: Any) -> None:
         undecided = {event.seq for event in self.both(lambda store: store.undecided(100))}
@@ -173,6 +184,10 @@ class Twins(RuleBasedStateMachine):
             relations=st.frozensets(st.sampled_from(RELATIONS)),
             waiting=st.frozensets(st.sampled_from(RELATIONS)),
             labels=st.none() | labels,
+            windows=st.frozensets(st.sampled_from(WINDOWS)),
+            held_in=st.frozensets(st.sampled_from(WINDOWS)),
+            services=st.frozensets(st.sampled_from(SERVICES)),
+            deploys_since=maybe_times,
         )
     )
     def load(self, keys: Keys) -> None:
@@ -188,6 +203,9 @@ class Twins(RuleBasedStateMachine):
         self.both(lambda store: store.find_alerts(wanted, 3))
         self.both(lambda store: store.entries(identity=IDENTITIES[0], since=now))
         self.both(lambda store: store.incidents(statuses=["open", "resolved"], limit=2))
+        self.both(lambda store: store.windows(now, 2))
+        self.both(lambda store: store.deploys(now, None, 2))
+        self.both(lambda store: store.deploys(now, "api"))
 
     @invariant()
     def what_is_known_is_the_same(self) -> None:
@@ -217,6 +235,8 @@ async def everything(store: Store) -> list[Any]:
         await store.next_delivery(),
         await store.parked(),
         await store.entries(limit=5),
+        *[await store.window(name) for name in WINDOWS],
+        *[await store.deploy(name) for name in ("d1", "d2", "d3")],
         *[await ask(name) for name in INCIDENTS for ask in (store.incident, store.members, store.deliveries)],
     ]
 
