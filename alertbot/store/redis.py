@@ -134,6 +134,8 @@ class RedisStore:
         wait_disk: bool = False,
     ) -> None:
         self._client = Client(RedisUrl.of(url), wait_replicas=wait_replicas, wait_disk=wait_disk)
+        self._unanswered: set[str] = set()
+        """Leases that may be held by nobody: the claim's answer was lost."""
         self._readonly = readonly
         self._allow_eviction = allow_eviction
 
@@ -318,11 +320,25 @@ class RedisStore:
 
     async def renew(self, now: datetime) -> Renewal:
         ((taken, *left),) = await self._ask(("renew", codec.us(now), codec.us(now + LIVES)))
-        names = _texts(left)
+        names = [*_texts(left), *await self._claimed_unheard()]
         if names:
             moves: dict[str, Move] = {name: _if_there(orphaned) for name in names}
             await self._put(_Write(moves=moves, more=[("HDEL", "leases", *names)]))
         return Renewal(now + LIVES / 3, taken + len(names))
+
+    async def _claimed_unheard(self) -> list[str]:
+        """Deliveries that were claimed here, and nobody was told."""
+        if not self._unanswered:
+            return []
+        lost, self._unanswered = self._unanswered, set()
+        try:
+            (leases,) = await self._ask(("HGETALL", "leases"))
+            mine = [name for name, owner in zip(*[iter(_texts(leases))] * 2, strict=True) if owner == self._client.me]
+            rows = [_numbered_row(doc)[1].delivery for doc in await self._docs("rows", mine)]
+        except StoreError:
+            self._unanswered |= lost
+            raise
+        return [codec.key(delivery.id) for delivery in rows if delivery.lease in lost]
 
     @property
     def shared(self) -> bool:
@@ -459,6 +475,9 @@ class RedisStore:
                 await self._take([(digest, question)], steps)
             except NotAsBefore:
                 continue
+            except StoreUnavailable:
+                self._unanswered.add(lease)
+                raise
             return [row.delivery for row in taken]
 
     async def record(self, outcome: Outcome) -> bool:

@@ -219,12 +219,16 @@ async def test_a_budget_is_one_for_all_replicas(pair: Pair) -> None:
 
 
 class LosesAnswers(FlakyProxy):
-    """Closes instead of the next so many answers."""
+    """Closes instead of the next so many answers, once `first` of them have gone through."""
 
+    first = 0
     lose = 0
 
     @property
     def swallow_answer(self) -> bool:
+        if self.first:
+            self.first -= 1
+            return False
         self.lose -= 1
         return self.lose >= 0
 
@@ -247,6 +251,37 @@ async def test_an_event_whose_answer_was_lost_is_stored_once(
     assert [e.event.body for e in await store.undecided(10)] == [b"warm", b"once"]
     assert (await store.undecided(10))[-1].seq == seq
     await store.close()
+    await proxy.stop()
+
+
+async def test_what_was_claimed_unheard_is_due_again_once_redis_is_back(
+    redis_server: RedisServer, redis_url: Callable[[], str]
+) -> None:
+    proxy = LosesAnswers(redis_server.port)
+    await proxy.start()
+    url = redis_url()
+    store, beside = RedisStore(url.replace(str(redis_server.port), str(proxy.port))), RedisStore(url)
+    await store.open()
+    await beside.open()
+    await store.renew(T0)
+    await store.commit(Changes(wants=[want()]))
+    proxy.first, proxy.lose = 1, 2  # what is due is heard; that it was claimed is not, nor when asked again
+    with pytest.raises(StoreUnavailable):
+        await store.claim(LANE, at(1), "lost", timedelta(minutes=2), 1)
+    proxy.lose = 0
+    assert list(await beside.claim(LANE, at(2), "w", timedelta(minutes=2), 1)) == [], "it is claimed"
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await store.renew(at(3))
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+                continue
+            break
+    (again,) = await beside.claim(LANE, at(4), "w", timedelta(minutes=2), 1)
+    assert again.uncertain
+    await store.close()
+    await beside.close()
     await proxy.stop()
 
 
