@@ -14,7 +14,11 @@ from alertbot.store.copy import Copied, copy
 
 @cli.group("store")
 def store_group() -> None:
-    """Move what is stored."""
+    """Move what is stored.
+
+    \b
+    Example: alertbot store copy sqlite:////var/lib/alertbot.db redis://redis.example.org/0
+    """
 
 
 @store_group.command("copy")
