@@ -124,7 +124,7 @@ def test_a_verdict_says_what_cleared_what_fires_since_when_and_how_to_go_back() 
         "The deploy is done, and had its time to settle.",
         "🔥 HIGH HighErrorRate (4), 1 min after the start",
         "🔥 MEDIUM HighLatency, 0s after the start",
-        "✔️ HighLoad, PodRestarting",
+        "✔️ Cleared: HighLoad, PodRestarting",
         "Commit a1b2c3d4e5f6: New price rounding",
         "To roll back: kubectl rollout undo deployment/checkout",
     ]
