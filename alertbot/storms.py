@@ -7,8 +7,8 @@ other delivery, so it is leased, retried, and posted once; and due again and aga
 What each destination takes, and what it is spared:
     slack      a card a second. Critical incidents get cards of their own, as fast as that; those beyond the first few
                are on the board until then. Others get theirs when the storm is over.
-    pagerduty  its events a minute. A critical incident that finds them used up, or many before it, is on the storm's
-               page, and gets its own as the budget allows, if it still fires. All others are on one page a service.
+    pagerduty  its events a minute. A critical incident that finds them used up is on the storm's page, and gets its
+               own as the budget allows, if it still fires. All others are on one page a service.
     email      its mails a minute to one address. A digest now and then.
     sms        its texts a minute to one number. One text with a count, and one when it is over.
 """
@@ -53,8 +53,6 @@ RESTS: Final = timedelta(milliseconds=250)
 PLENTY: Final = 50
 #: Critical incidents that a channel has no time for within so long are on the board first.
 SOON: Final = timedelta(seconds=30)
-#: Critical incidents that get a page of their own at once. More take a while: they are on the storm's page first.
-OWN_PAGES: Final = 30
 #: The rank of a storm that goes before every incident, for it stands in for many.
 FIRST: Final = -1
 #: Where a storm's delivery remembers what it said last, and of how many incidents.
@@ -109,7 +107,7 @@ class Storms:
     async def _fits(self, integration: str, lane: str, waiting: int) -> bool:
         """The usual case, cheaply: so few that they go out by themselves, in a lane that has no storm."""
         if integration == "pagerduty":
-            return waiting <= min(await self.limiter.left(PAGERDUTY, lane, COUNT), OWN_PAGES)
+            return waiting <= await self.limiter.left(PAGERDUTY, lane, COUNT)
         return waiting == 1 and integration == "slack"
 
     async def _fold(self, name: str, want: Want, deliveries: Sequence[Delivery], now: datetime) -> None:
@@ -158,7 +156,7 @@ class Storms:
         """A critical incident goes out by itself while the key's budget lasts; of the others one page a service."""
         folds = _Folds(raging)
         critical, lower = _by_urgency(waiting)
-        own = min(await self.limiter.left(PAGERDUTY, lane, NEWS), OWN_PAGES)
+        own = await self.limiter.left(PAGERDUTY, lane, NEWS)
         beyond = critical[own:]
         if folds.known(_page(0)) is not None:  # nobody waits for a page of its own while there is one that lists it
             beyond = [d for d in critical[:own] if now - d.want.at >= SOONER] + beyond
