@@ -23,15 +23,13 @@ def deploy() -> None:
     """
 
 
-#: Options that are called otherwise than their fields: `--url` is the bot's.
-_FIELDS = {"link": "url"}
-
-
 def _report(status: str) -> Callable[..., None]:
     def report(
         config_file: Path, url: str | None, token: str | None, as_json: bool, labels: tuple[str, ...], **said: str
     ) -> None:
-        fields: dict[str, Any] = {_FIELDS.get(name, name): value for name, value in said.items() if value}
+        # `--url` is where the bot is, as for every command.
+        said["url"] = said.pop("link")
+        fields: dict[str, Any] = {name: value for name, value in said.items() if value}
         if not fields.get("service") and (status == "started" or not fields.get("id")):
             raise CouldNot("--service is missing" + ("" if status == "started" else " (or --id, which start printed)"))
         fields |= {"status": status, "labels": parse_labels(labels)}

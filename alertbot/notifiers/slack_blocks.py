@@ -270,11 +270,19 @@ class Renderer:
         }
         return self._reply(self._say("_news.j2", values), values, broadcast)
 
-    def reminder(self, job: Job) -> Message:
-        """That it still fires and nobody has it: a reply that the channel sees."""
+    def reminder(self, job: Job, mention: str = "") -> Message:
+        """That it still fires and nobody has it: a reply that the channel sees. Where somebody has it, a reply for them
+        alone, with their own mention.
+        """
         job = _as_people_know_it(job)
         values = render.context(replace(job, alerts=()))
-        return self._reply(self._say("remind.j2", values), values, broadcast=True)
+        said = self._say("remind.j2", values)
+        if job.incident.status is not IncidentStatus.ACKNOWLEDGED:
+            return self._reply(said, values, broadcast=True)
+        message = self._reply(said, values, broadcast=False)
+        if not MENTION.fullmatch(mention):
+            return message
+        return replace(message, text=f"{mention} {message.text}", blocks=[*message.blocks, _section(mrkdwn(mention))])
 
     def told(self, job: Job) -> Message:
         """A verdict, or the notice that a maintenance ends soon: a message of its own."""

@@ -36,6 +36,7 @@ from alertbot.store.base import (
     Outcome,
     Page,
     Parked,
+    Renewal,
     Source,
     Stats,
 )
@@ -118,6 +119,19 @@ class MemoryStore:
 
     async def undecided(self, limit: int) -> Sequence[StoredEvent]:
         return [self._events[seq] for seq, _ in zip(self._undecided, range(limit), strict=False)]
+
+    async def renew(self, now: datetime) -> Renewal:
+        return Renewal()
+
+    @property
+    def shared(self) -> bool:
+        """One process has it for itself."""
+        return False
+
+    @property
+    def changed_elsewhere(self) -> int:
+        """Nobody else writes here."""
+        return 0
 
     async def events(self, since: datetime, after: int, limit: int) -> Sequence[StoredEvent]:
         found = (e for e in self._events.values() if e.seq > after and e.event.at >= since)

@@ -93,6 +93,8 @@ class CrashingStore:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
+        if not callable(method):
+            return method
 
         async def call(*args: Any, **options: Any) -> Any:
             await self._crash.here(f"before store.{name}")
