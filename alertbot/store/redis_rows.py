@@ -59,8 +59,6 @@ def alert_places(alert: Alert) -> Iterator[Place]:
     """By its incident, its identity, the relations it is a source of, and what holds or held it."""
     place = place_of(alert)
     yield "members", 0, place
-    for window in alert.held_in:
-        yield "held_in", 0, joined(window, alert.incident, alert.identity)
     if alert.settled:
         yield "settled", codec.us(alert.seen_at), place
     else:
@@ -69,6 +67,8 @@ def alert_places(alert: Alert) -> Iterator[Place]:
             yield "held", 0, joined(alert.hold.relation, alert.incident, alert.identity)
     if alert.current:
         yield "current", 0, joined(alert.identity, alert.incident)
+        for window in alert.held_in:
+            yield "held_in", 0, joined(window, alert.incident, alert.identity)
         if alert.firing:
             start, name = ordered_time(alert.starts_at), alert.labels.get("alertname", "")
             for relation in alert.source_of:
