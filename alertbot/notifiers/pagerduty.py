@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Final
 
 from alertbot.domain.budgets import COUNT, CRITICAL, NEWS, PAGERDUTY
-from alertbot.domain.levels import NOTE
+from alertbot.domain.levels import NOTE, shown_by
 from alertbot.domain.model import Action, IncidentStatus
 from alertbot.domain.reasons import Reason
 from alertbot.domain.remote import SIGNATURE
@@ -316,11 +316,11 @@ def plan(job: Job) -> list[tuple[str, str]]:
     Each is idempotent, so that after a failure the whole is done again. Openings that may be open there under
     an older key (`uncertain`: also those whose trigger may have arrived unknown to us) are resolved first.
     """
-    want, shown = job.delivery.want.level, job.delivery.shown
+    want, shown = job.delivery.want.level, shown_by(job.delivery)
     told = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
     first, last = max(shown.opening, 1), max(want.opening, 1)
     maybe_open = {first} if told else set()
-    if job.delivery.uncertain:
+    if job.delivery.uncertain or shown.opening < job.delivery.shown.opening:
         maybe_open |= set(range(first, last + 1))
 
     def key(opening: int) -> str:
