@@ -157,6 +157,44 @@ def test_replay_prints_what_would_be_sent_and_why_not(config: Path, tmp_path: Pa
     assert alertbot("replay", "--config", config, "--against", config, record).returncode == 0
 
 
+def test_deploys_and_maintenance_hold_in_a_replay_as_they_do_live(config: Path, tmp_path: Path) -> None:
+    config.write_text(
+        config.read_text()
+        + """
+inhibit_rules:
+  - {name: deploys, source_matchers: ['alertname="Deployment"'], target_matchers: [alertname=Down], equal: [service]}
+  - {name: works, source_matchers: ['alertname="Works"'], target_matchers: [alertname=Slow]}
+"""
+    )
+    about = {"service": "api", "environment": "prod", "version": "a1b2c3", "id": "d1"}
+    down = {"labels": {"alertname": "Down", "app": "api", "severity": "high"}, "startsAt": "2026-01-05T10:01:00Z"}
+    slow = {"labels": {"alertname": "Slow", "severity": "high"}, "startsAt": "2026-01-05T10:01:00Z"}
+    record = tmp_path / "events.jsonl"
+    record.write_text(
+        event("2026-01-05T10:00:00Z", "deploy", **about, status="started")
+        + event(
+            "2026-01-05T10:00:00Z", "maintenance", action="start", id="m1", labels={"alertname": "Works"}, duration="2h"
+        )
+        + event("2026-01-05T10:01:00Z", "alertmanager", alerts=[down, slow])
+        + event("2026-01-05T10:02:00Z", "deploy", id="d1", status="failed")
+        + event("2026-01-05T10:03:00Z", "maintenance", action="extend", id="m1", duration="1h")
+        + event("2026-01-05T10:04:00Z", "maintenance", action="end", id="m1")
+    )
+    done = alertbot("replay", "--config", config, "--decisions", record)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    told = [(line["at"][11:16], line.get("action") or line["decision"], line["labels"]["alertname"]) for line in lines]
+    assert told == [
+        ("10:01", "held", "Down"),
+        ("10:01", "held", "Slow"),
+        ("10:02", "verdict", "Deployment"),
+        ("10:02", "open", "Down"),
+        ("10:04", "verdict", "Works"),
+        ("10:04", "open", "Slow"),
+    ]
+    assert [line["by"] for line in lines[:2]] == ["deploys", "works"]
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [

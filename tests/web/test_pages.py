@@ -237,6 +237,19 @@ async def test_what_holds_is_on_the_page_with_what_it_holds_and_until_when(
         assert "javascript:" not in text
 
 
+async def test_what_is_open_comes_before_what_holds_and_that_before_what_it_holds(
+    bot: ABot, client: TestClient[Any, Any], api: Described
+) -> None:
+    bot.policy = bot.engine.policy = replace(bot.policy, inhibit_rules=RULES)
+    await api.post("/api/v1/deploys", {"service": "api", "version": "a1b2c3", "status": "started"})
+    await report(bot, alert("HighLatency", "high", startsAt="2026-01-05T10:00:00Z"), alert("Down", "critical"))
+    text = await page(client)
+    places = [
+        text.index(said) for said in (">Down", "Deploys and maintenance", "a1b2c3", "Held and waiting", ">HighLat")
+    ]
+    assert places == sorted(places)
+
+
 async def test_a_window_that_is_over_shows_its_verdict(bot: ABot, client: TestClient[Any, Any], api: Described) -> None:
     bot.policy = bot.engine.policy = replace(bot.policy, inhibit_rules=RULES)
     about = {"service": "api", "version": "a1b2c3", "author": "ana", "rollback": "make rollback"}
