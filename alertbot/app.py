@@ -54,11 +54,12 @@ from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
 from alertbot.reconcile import Reconciler, is_theirs
 from alertbot.reconcile import Settings as LookSettings
+from alertbot.redis_url import SCHEMES, RedisUrl
 from alertbot.release import Release
 from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
-from alertbot.store.base import Store, StoreUnavailable
+from alertbot.store.base import Store, StoreError, StoreUnavailable
 from alertbot.storms import Storms
 from alertbot.telemetry import Metrics, RedactionFilter
 from alertbot.web.app import make_runner
@@ -101,7 +102,13 @@ class App:
         self.port = 0
         self._insecure = insecure
         self._check_exposure(self.config)
-        self.store: Store = open_store(self.config.settings.store.url)
+        settings = self.config.settings.store
+        self.store: Store = open_store(
+            settings.url,
+            allow_eviction=settings.allow_eviction,
+            wait_replicas=settings.wait_replicas,
+            wait_disk=settings.wait_disk,
+        )
         self.limiter = StoredLimiter(self.store, self.time)
         self.storms = Storms(self.store, self.config.policy, self.limiter)
         self.outbox = Outbox(
@@ -151,7 +158,7 @@ class App:
             stack.callback(listening.close)
             await self.store.open()
             stack.push_async_callback(self.store.close)
-            self._session = aiohttp.ClientSession(trust_env=False)
+            self._session = aiohttp.ClientSession(trust_env=False, middlewares=(self._only_what_is_ours,))
             stack.push_async_callback(self._session.close)
             self.alertmanager = self._alertmanager(self.config)
             await self._adopt_if_changed(self.config.policy)
@@ -241,7 +248,9 @@ class App:
     def banner(self) -> list[str]:
         """What a person should know at the start, a line each."""
         settings = self.config.settings
-        lines = [f"alertbot {alertbot.__version__} serves on {self.view.external_url}, store {settings.store.url}"]
+        lines = [
+            f"alertbot {alertbot.__version__} serves on {self.view.external_url}, store {_shown(settings.store.url)}"
+        ]
         if not settings.web.webhook_tokens or not settings.web.api_tokens:
             open_ = "anybody who can reach it may use it" if self._insecure else "on loopback only"
             lines.append(f"no tokens are set: {open_}")
@@ -529,10 +538,22 @@ class App:
 
     def _tell_secrets(self, config: Config) -> None:
         if self.redaction is not None:
-            self.redaction.set_secrets(secrets_of(config.settings))
+            self.redaction.set_secrets([*secrets_of(config.settings), *_secrets(config.settings.store.url)])
 
     def _links(self, incident: Incident, alerts: Sequence[Alert]) -> Links:
         return links(self.view.external_url, incident, alerts)
+
+    async def _only_what_is_ours(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Each request to a provider that is made for a delivery: not once another replica has that."""
+        try:
+            ours = await self.outbox.still_ours()
+        except StoreError as e:
+            raise aiohttp.ClientConnectionError(f"not sent, for whose it is cannot be asked: {e}") from None
+        if not ours:
+            raise aiohttp.ClientConnectionError("not sent: another replica has taken it over")
+        return await send(request)
 
     async def _kept_failing(self, incident: str, receiver: str) -> None:
         """The outbox gave up on a receiver for an incident: that is an event like any other."""
@@ -594,6 +615,14 @@ def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Lin
 def _host_port(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def _shown(store_url: str) -> str:
+    return RedisUrl.of(store_url).shown if store_url.startswith(SCHEMES) else store_url
+
+
+def _secrets(store_url: str) -> Sequence[str]:
+    return RedisUrl.of(store_url).secrets if store_url.startswith(SCHEMES) else ()
 
 
 async def _close_all(notifiers: Sequence[Notifier]) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -35,7 +36,7 @@ from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.enrich.deploys import suspects_of
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent, Told
-from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError
+from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError, StoreUnavailable
 from alertbot.storms import Look, Storms, incident_of, is_storm
 from alertbot.verdicts import incident_of as window_as_incident
 from alertbot.verdicts import told_of
@@ -64,6 +65,9 @@ AT_A_PROBE: Final = 200
 ALERTS_SHOWN: Final = 200
 #: Where a delivery remembers up to when its destination knows the record.
 TOLD_UNTIL: Final = "told_until"
+
+#: What the task that runs is working on.
+_AT_WORK: Final = ContextVar[Delivery | None]("delivery", default=None)
 
 #: A destination: (receiver, integration, to).
 Address = tuple[str, str, str]
@@ -226,7 +230,18 @@ class Outbox:
             while under_way := [t for tasks in self._working.values() for t in tasks]:
                 await asyncio.wait(under_way)
 
+    async def still_ours(self) -> bool:
+        """Whether what this task is working on is still in its hands. To be asked before each request to a provider: a
+        replica that was paused must not send what another has taken over.
+        """
+        delivery = _AT_WORK.get()
+        if delivery is None or not self.store.shared:
+            return True
+        found = await self.store.delivery(delivery.id)
+        return found is not None and found.lease == delivery.lease
+
     async def _work(self, delivery: Delivery) -> None:
+        _AT_WORK.set(delivery)
         try:
             await self.deliver(delivery)
         except StoreError as e:
@@ -389,7 +404,8 @@ class Outbox:
         result: Result
         try:
             async with asyncio.timeout(ATTEMPT.total_seconds()):
-                result = await notifier.deliver(job)
+                ours = await self.still_ours()
+                result = await notifier.deliver(job) if ours else Retry("another replica has taken it over")
         except TimeoutError:
             result = Retry(f"no answer within {ATTEMPT.total_seconds():.0f} s", uncertain=True)
         except Exception as e:  # a notifier's defect is that destination's failure, and is retried and seen as one
@@ -438,7 +454,17 @@ class Outbox:
         return {lane: breaker for lane, breaker in self._breakers.items() if breaker.opened is not None}
 
     async def _record(self, outcome: Outcome) -> None:
-        if not await self.store.record(outcome):
+        """While the store is away it is kept for a while: what is known is not to become uncertain."""
+        recorded, delay, until = None, 0.1, self.clock.now() + LEASE
+        while recorded is None:
+            try:
+                recorded = await self.store.record(outcome)
+            except StoreUnavailable:
+                if self._stopping or self.clock.now() >= until:
+                    raise
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+        if not recorded:
             log.warning("an outcome came after its lease had been taken over", extra={"delivery": outcome.id})
 
     def _nothing(self, delivery: Delivery) -> Outcome:

@@ -7,8 +7,8 @@ other delivery, so it is leased, retried, and posted once; and due again and aga
 What each destination takes, and what it is spared:
     slack      a card a second. Critical incidents get cards of their own, as fast as that; those beyond the first few
                are on the board until then. Others get theirs when the storm is over.
-    pagerduty  its events a minute. A critical incident that finds them used up, or many before it, is on the storm's
-               page, and gets its own as the budget allows, if it still fires. All others are on one page a service.
+    pagerduty  its events a minute. A critical incident that finds them used up is on the storm's page, and gets its
+               own as the budget allows, if it still fires. All others are on one page a service.
     email      its mails a minute to one address. A digest now and then.
     sms        its texts a minute to one number. One text with a count, and one when it is over.
 """
@@ -53,9 +53,7 @@ RESTS: Final = timedelta(milliseconds=250)
 PLENTY: Final = 50
 #: Critical incidents that a channel has no time for within so long are on the board first.
 SOON: Final = timedelta(seconds=30)
-#: Critical incidents that get a page of their own at once. More take a while: they are on the storm's page first.
-OWN_PAGES: Final = 30
-#: The rank of a storm: before every incident, for it stands in for many.
+#: The rank of a storm that goes before every incident, for it stands in for many.
 FIRST: Final = -1
 #: Where a storm's delivery remembers what it said last, and of how many incidents.
 _SAID, _LAST, _WORST = "storm_said", "storm_total", "storm_worst"
@@ -99,7 +97,7 @@ class Storms:
             if lane in self._calm and await self._fits(integration, lane, len(waiting)):
                 return
             raging = await self.store.storms(lane)
-            folds = await self._folds(integration, lane, waiting, raging)
+            folds = await self._folds(integration, lane, waiting, raging, now)
             self._calm.discard(lane) if raging or folds else self._calm.add(lane)
             for name, (want, deliveries) in folds.items():
                 await self._fold(name, want, deliveries, now)
@@ -109,7 +107,7 @@ class Storms:
     async def _fits(self, integration: str, lane: str, waiting: int) -> bool:
         """The usual case, cheaply: so few that they go out by themselves, in a lane that has no storm."""
         if integration == "pagerduty":
-            return waiting <= min(await self.limiter.left(PAGERDUTY, lane, COUNT), OWN_PAGES)
+            return waiting <= await self.limiter.left(PAGERDUTY, lane, COUNT)
         return waiting == 1 and integration == "slack"
 
     async def _fold(self, name: str, want: Want, deliveries: Sequence[Delivery], now: datetime) -> None:
@@ -123,11 +121,11 @@ class Storms:
         await self.store.refile(Filing(want.id, now, fold=[d.id for d in deliveries], wants=[want], entries=entries))
 
     async def _folds(
-        self, integration: str, lane: str, waiting: Sequence[Delivery], raging: Sequence[Delivery]
+        self, integration: str, lane: str, waiting: Sequence[Delivery], raging: Sequence[Delivery], now: datetime
     ) -> dict[str, tuple[Want, list[Delivery]]]:
         """Storm's delivery id → its want, and what it takes in."""
         if integration == "pagerduty":
-            return await self._pages(lane, waiting, raging)
+            return await self._pages(lane, waiting, raging, now)
         by_address: dict[tuple[str, str], list[Delivery]] = {}
         for delivery in waiting:
             by_address.setdefault((delivery.want.receiver, delivery.want.to), []).append(delivery)
@@ -153,20 +151,23 @@ class Storms:
         return max(int(rate.count * (SOON / rate.per)), self.policy.storms.cards)
 
     async def _pages(
-        self, lane: str, waiting: Sequence[Delivery], raging: Sequence[Delivery]
+        self, lane: str, waiting: Sequence[Delivery], raging: Sequence[Delivery], now: datetime
     ) -> dict[str, tuple[Want, list[Delivery]]]:
         """A critical incident goes out by itself while the key's budget lasts; of the others one page a service."""
         folds = _Folds(raging)
         critical, lower = _by_urgency(waiting)
-        beyond = critical[min(await self.limiter.left(PAGERDUTY, lane, NEWS), OWN_PAGES) :]
+        own = await self.limiter.left(PAGERDUTY, lane, NEWS)
+        beyond = critical[own:]
+        if folds.known(_page(0)) is not None:  # nobody waits for a page of its own while there is one that lists it
+            beyond = [d for d in critical[:own] if now - d.want.at >= SOONER] + beyond
         room = await self.limiter.left(PAGERDUTY, lane, COUNT) - len(critical)
         if lower and (raging or beyond or len(lower) > room):
             services = await self._services(lower)
             for delivery in lower:
-                folds.add(delivery, f"service {services.get(delivery.want.incident, '')}")
+                folds.add(delivery, f"service {services.get(delivery.want.incident, '')}", rank=delivery.want.rank)
         number = 0
         while beyond:
-            part = f"critical {number}"
+            part = _page(number)
             full = folds.known(part)
             has = len(await self.store.folded(full.id)) if full is not None else 0
             page, beyond = beyond[: max(ON_A_PAGE - has, 0)], beyond[max(ON_A_PAGE - has, 0) :]
@@ -269,8 +270,8 @@ class _Folds:
         """The storm of a part of a lane, if it goes on."""
         return self._raging.get(_kind(part))
 
-    def add(self, delivery: Delivery, part: str) -> None:
-        """Into the storm of this part of its lane."""
+    def add(self, delivery: Delivery, part: str, rank: int = FIRST) -> None:
+        """Into the storm of this part of its lane, a new one with this rank."""
         goes_on = self.known(part)
         if goes_on is not None:
             want = goes_on.want
@@ -291,6 +292,11 @@ class _Folds:
 def _kind(part: str) -> str:
     """A part's storm: a service's name is foreign text, and of any length."""
     return f"storm:{hashlib.sha256(part.encode()).hexdigest()[:10]}"
+
+
+def _page(number: int) -> str:
+    """The part of the lane that one page lists."""
+    return f"critical {number}"
 
 
 def _by_urgency(deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:

@@ -30,13 +30,16 @@ class ReportedAlert:
 
 @dataclass(frozen=True, slots=True)
 class AlertsReported:
-    """One body of an alerting webhook. `truncated` counts the alerts that the sender cut off."""
+    """One body of an alerting webhook. `truncated` counts the alerts that the sender cut off. `named`: the sender knows
+    its alerts by ids of its own and not, as Alertmanager does, by their labels, which may change while they fire.
+    """
 
     source: str
     alerts: tuple[ReportedAlert, ...]
     group_key: str = ""
     external_url: str = ""
     truncated: int = 0
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)

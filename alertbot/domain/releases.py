@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from alertbot.domain import deploys, episodes, inhibit
@@ -286,11 +286,19 @@ def _verdict(work: Work, window: Window, held: Sequence[Alert], kept: Collection
         severity=work.worst(still or alerts),
         windows=(*window.joined, window.id),
         first_after=max(min(a.starts_at for a in alerts) - start, timedelta(0)),
-        still=tuple(
-            StillFiring(a.incident, _name(a), a.severity, max(a.starts_at - start, timedelta(0))) for a in still[:NAMED]
-        ),
+        still=tuple(_by_name(still, start)[:NAMED]),
         cleared_names=tuple(dict.fromkeys(_name(a) for a in gone))[:NAMED],
     )
+
+
+def _by_name(alerts: Sequence[Alert], start: datetime) -> list[StillFiring]:
+    """Alerts in order, those of one name and severity in one incident together."""
+    found: dict[tuple[str, str, str], StillFiring] = {}
+    for a in alerts:
+        key = (a.incident, _name(a), a.severity)
+        one = found.get(key) or StillFiring(*key, after=max(a.starts_at - start, timedelta(0)), count=0)
+        found[key] = replace(one, count=one.count + 1)
+    return list(found.values())
 
 
 def _name(alert: Alert) -> str:

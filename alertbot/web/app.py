@@ -9,7 +9,7 @@ from aiohttp import web
 import alertbot
 from alertbot.web import api, openapi, shapes
 from alertbot.web.api import Api
-from alertbot.web.deploys import deploy_webhook
+from alertbot.web.deploys import signed_webhook
 from alertbot.web.door import Door
 from alertbot.web.errors import middleware
 from alertbot.web.operate import Operate
@@ -49,12 +49,16 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         ),
         *(
             Endpoint(
-                "POST", f"/webhooks/{sender}{'/{token}' if sender == 'railway' else ''}", deploy_webhook(bot, sender),
-                Access.SIGNED, f"What {name} says of deploys; answered once it is durable",
+                "POST", f"/webhooks/{sender}{'/{token}' if sender == 'railway' else ''}", signed_webhook(bot, sender),
+                Access.SIGNED, f"What {name}; answered once it is durable",
                 shapes.Accepted, errors=(400, 408, 413, 415),
             )
             for sender, name in
-            (("github", "GitHub"), ("vercel", "Vercel"), ("railway", "Railway"), ("argocd", "Argo CD"))
+            (
+                ("github", "GitHub says of deploys"), ("vercel", "Vercel says of deploys"),
+                ("railway", "Railway says of deploys"), ("argocd", "Argo CD says of deploys"),
+                ("sentry", "Sentry says of its issues and alert rules"),
+            )
         ),
         Endpoint(
             "GET", "/api/v1/deploys", it.deploys, Access.API,

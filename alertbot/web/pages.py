@@ -131,7 +131,8 @@ class Pages:
         if told is None:
             raise Refused(404, "there is no such deploy or maintenance window", "id")
         entries, dropped = await _latest(bot.store, name)
-        held = (await bot.store.load(Keys(held_in=frozenset({name, *told.window.joined})))).alerts
+        held = list((await bot.store.load(Keys(held_in=frozenset({name, *told.window.joined})))).alerts)
+        held.sort(key=lambda a: (not a.firing, a.starts_at))
         return self._page(
             "window.html",
             now=now,

@@ -59,6 +59,8 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], command: 
     assert command.help is not None
     assert "Example" in command.help
     assert "alertbot " + " ".join(path[:1]) in command.help
+    options = [name for option in command.params for name in option.opts if name.startswith("-")]
+    assert len(options) == len(set(options)), "the later of two of one name takes the value from the other"
 
 
 @pytest.mark.parametrize(
@@ -211,6 +213,12 @@ def test_an_evening_with_the_bot(bot: tuple[subprocess.Popen[str], str], config:
     assert ask("parked", "drop", parked["id"])
     assert ask("parked")["parked"] == []
     assert {d["status"] for d in ask("test", "critical")["deliveries"]} == {"dry_run"}
+    started = ask("deploy", "start", "--service", "api", "--version", "a1", "--link", "https://ci.example.org/7")
+    assert (started["status"], started["url"]) == ("started", "https://ci.example.org/7")
+    assert ask("deploy", "finish", "--id", started["id"])["status"] == "succeeded"
+    window = ask("maintenance", "start", "db=orders", "--for", "2h", "--by", "ana")
+    assert [w["id"] for w in ask("maintenance")["maintenance"]] == [window["id"]]
+    assert ask("maintenance", "end", window["id"])["status"] == "ended"
     assert ask("incidents", "resolve", incident["id"])["status"] == "resolved"
     missing = alertbot("incidents", "show", "nothere", "--config", config, "--url", url)
     assert (missing.returncode, missing.stderr) == (1, "alertbot: there is no such incident\n")

@@ -126,6 +126,20 @@ async def test_more_time_for_a_deploy_by_a_later_word_holds_what_it_held() -> No
     assert s.heard() == ["4:00 slack verdict deploy_failed 1/0/0", "4:00 slack open hold_ended 1/0/0"]
 
 
+async def test_a_verdict_names_alerts_of_one_name_once_with_how_many_there_are() -> None:
+    s = script(LONG)
+    await deploy(s, "0:00")
+    await s.report("2:00", *(high("Load", "2:00", instance=str(n)) for n in range(3)))
+    await s.report("3:00", high("Load", "3:00", severity="warning"), high("Errors", "2:30"))
+    await deploy(s, "4:00", "failed")
+    await s.until("4:01")
+    window = await s.replay.store.window("d1")
+    assert window is not None
+    assert window.verdict is not None
+    named = [(one.name, one.severity, one.count, one.after // MINUTE) for one in window.verdict.still]
+    assert named == [("HighLoad", "high", 3, 2), ("HighErrors", "high", 1, 2), ("HighLoad", "medium", 1, 3)]
+
+
 # Any order, any number of times.
 
 

@@ -1,4 +1,4 @@
-"""Who deploys tells us: each sender by its own signature or token, durable before the answer; and the API."""
+"""Who deploys tells us, and Sentry: each by its own signature or token, durable before the answer; and the API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.domain.script import rule
 from tests.web.abot import POLICY, ABot, alert, webhook
 from tests.web.described import Described
 
-SECRETS = {sender: f"secret-of-{sender}" for sender in ("github", "vercel", "railway", "argocd")}
+SECRETS = {sender: f"secret-of-{sender}" for sender in ("github", "vercel", "railway", "argocd", "sentry")}
 RULES = (
     rule("deploys", "alertname=Deployment", "alertname=~High.*", "service"),
     rule("works", "alertname=DatabaseMaintenance", "alertname=Slow", duration=timedelta(hours=2)),
@@ -31,7 +31,7 @@ DEPLOYMENT = {
     "deployment": {"id": 7, "sha": "a1b2c3d4e5f6", "environment": "prod", "payload": {"service": "api"}},
     "repository": {"name": "shop", "full_name": "acme/shop"},
 }
-#: A body of each sender that tells of one deploy.
+#: A body of each sender that tells of one deploy, or of one alert.
 BODIES: dict[str, Any] = {
     "github": DEPLOYMENT,
     "vercel": {
@@ -44,6 +44,10 @@ BODIES: dict[str, Any] = {
         "resource": {"service": {"name": "shop"}, "deployment": {"id": "r1"}, "environment": {"name": "production"}},
     },
     "argocd": {"app": "shop", "phase": "Running", "health": "Healthy", "labels": None},
+    "sentry": {
+        "action": "created",
+        "data": {"issue": {"id": "11", "title": "Broken", "level": "error", "project": {"slug": "web"}}},
+    },
 }
 
 
@@ -70,6 +74,8 @@ def signed(sender: str, body: bytes, secret: str | None = None) -> tuple[str, di
             return path, {"x-vercel-signature": hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()}
         case "argocd":
             return path, {"Authorization": f"Bearer {secret}"}
+        case "sentry":
+            return path, {"Sentry-Hook-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
     return path, {}
 
 
@@ -111,7 +117,7 @@ async def test_a_webhook_with_another_secret_is_refused_and_leaves_no_trace(
     assert SECRETS[sender] not in str(said)
 
 
-@pytest.mark.parametrize("sender", ["github", "vercel", "argocd"])
+@pytest.mark.parametrize("sender", ["github", "vercel", "argocd", "sentry"])
 async def test_a_webhook_without_a_signature_is_refused(bot: ABot, client: TestClient[Any, Any], sender: str) -> None:
     answer = await client.post(f"/webhooks/{sender}", json=BODIES[sender])
     assert (answer.status, bot.taken) == (401, [])
@@ -143,6 +149,8 @@ async def test_what_is_not_json_is_refused_with_what_and_where(
 async def test_what_is_missing_in_a_body_is_named(client: TestClient[Any, Any]) -> None:
     assert (await send(client, "github", {**DEPLOYMENT, "deployment": {}}))[1]["where"] == "deployment.id"
     assert (await send(client, "argocd", {"app": "shop"}))[1]["where"] == "phase"
+    nameless = {"action": "resolved", "data": {"issue": {"title": "Broken"}}}
+    assert (await send(client, "sentry", nameless))[1]["where"] == "data.issue.id"
     assert (await send(client, "railway", {"type": "Deployment.deployed"}))[1]["where"] == "resource.deployment.id"
 
 
@@ -193,6 +201,24 @@ async def test_a_store_that_is_away_is_503_so_that_the_sender_tries_again(
     status, said = await send(client, "github", DEPLOYMENT)
     assert status == 503
     assert "hunter2" not in str(said)
+
+
+async def test_an_issue_of_sentry_is_an_incident_from_its_rule_to_its_end(
+    bot: ABot, client: TestClient[Any, Any], api: Described
+) -> None:
+    event = {"issue_id": "11", "title": "Broken", "level": "fatal", "environment": "prod"}
+    triggered = {"action": "triggered", "data": {"event": event, "triggered_rule": "Checkout is broken"}}
+    assert (await send(client, "sentry", triggered))[0] == 200
+    await settled(bot)
+    (incident,) = (await api.get("/api/v1/incidents"))["incidents"]
+    assert (incident["severity"], incident["alerts"][0]["status"]) == ("critical", "firing")
+    # Its end is told as an issue, with another name and without an environment.
+    ended = {"action": "resolved", "data": {"issue": BODIES["sentry"]["data"]["issue"]}}
+    assert (await send(client, "sentry", ended))[0] == 200
+    await settled(bot)
+    (incident,) = (await api.get("/api/v1/incidents"))["incidents"]
+    (alert,) = incident["alerts"]
+    assert (alert["status"], alert["labels"]["alertname"]) == ("resolved", "Checkout is broken")
 
 
 # What recorded webhooks come to.
