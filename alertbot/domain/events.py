@@ -174,7 +174,7 @@ class RemoteChanged:
     """Something happened to an incident in PagerDuty, at a time of PagerDuty's clock.
 
     `event` names the message, `remote` PagerDuty's incident; `incident` and `opening` are ours (empty: not known).
-    `text` is a note, or says what happened else.
+    `text` is a note, or says what happened else. `calls`: by this message, people are being called there.
     """
 
     change: RemoteChange
@@ -186,6 +186,7 @@ class RemoteChanged:
     by: str
     by_person: bool
     text: str = ""
+    calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,11 @@ def shown_by(delivery: Delivery) -> Level:
     return replace(shown, status=said.status, opening=said.opening, said=said)
 
 
+def doubtful(delivery: Delivery) -> bool:
+    """More of its openings may be open there than the one that it shows: each has to be closed."""
+    return delivery.uncertain or shown_by(delivery).opening < delivery.shown.opening
+
+
 def action_for(delivery: Delivery) -> Action | None:
     """What to tell the destination now; None where it need not hear anything.
 
@@ -102,5 +107,6 @@ def shown_after(delivery: Delivery, action: Action | None) -> Level:
         revision, news = max(want.revision, shown.revision), max(want.news, shown.news)
         return replace(want, status=shown.status, opening=shown.opening, revision=revision, news=news)
     if action is Action.ACKNOWLEDGE:
-        return replace(want, opening=shown.opening)
+        # Of an opening that may have arrived, the latest is acknowledged there and those before it are closed.
+        return want if doubtful(delivery) else replace(want, opening=shown.opening)
     return want

@@ -38,6 +38,11 @@ def changed(work: Work, event: RemoteChanged) -> None:
         return
     heard = replace(incident, remote_events=(*incident.remote_events, event.event)[-REMEMBERED:])
     work.incidents[incident.id] = heard
+    if event.change is _C.OTHER and event.calls and heard.status is _S.ACKNOWLEDGED:
+        # Given to somebody else, who is called: what the one had who acknowledged, nobody has now.
+        details = {"via": VIA, "what": event.text}
+        work.say("person", Reason.CHANGED_REMOTELY, incident=incident.id, by=event.by, details=details)
+        event = replace(event, change=_C.UNACKNOWLEDGED)
     if event.change in _STATES:
         if _is_late(heard, event):
             _late(work, heard, event)
@@ -83,11 +88,15 @@ def _said(incident: Incident, event: RemoteChanged) -> Said | None:
 
 def _is_late(incident: Incident, event: RemoteChanged) -> bool:
     """Something later was heard already; or it is of an earlier opening, which we closed ourselves (a flapping incident
-    keeps its opening there); or it was resolved before people there could know of what fires since.
+    keeps its opening there); or it was resolved before people there could know of what fires since; or done anew
+    before it was acknowledged or resolved here.
     """
     if incident.remote_at is not None and event.at < incident.remote_at:
         return True
     if event.change is _C.RESOLVED and incident.told and _before_more_joined(incident, event):
+        return True
+    ended = {_C.UNACKNOWLEDGED: incident.acknowledged_at, _C.REOPENED: incident.resolved_at}.get(event.change)
+    if ended is not None and event.at < ended:
         return True
     return event.opening < incident.openings and not incident.flapping
 
@@ -118,9 +127,14 @@ def _acknowledged(work: Work, incident: Incident, event: RemoteChanged) -> None:
         return
     people.acknowledge(work, Acknowledged(by=event.by, incident=incident.id, via=VIA))
     taken = work.incidents[incident.id]
-    if taken.status is _S.ACKNOWLEDGED and _before_more_joined(incident, event):
+    if taken.status is not _S.ACKNOWLEDGED:
+        return
+    if _before_more_joined(incident, event):
         # Who took it did not know of what joined before we heard of that, and PagerDuty called nobody for it.
         work.tell(work.again(taken), Reason.NEW_ALERT)
+    else:
+        # As of when it was done there: what was done there after that may be heard already.
+        work.incidents[incident.id] = replace(taken, acknowledged_at=event.at)
 
 
 def _unacknowledged(work: Work, incident: Incident, event: RemoteChanged) -> None:
@@ -140,6 +154,7 @@ def _resolved(work: Work, incident: Incident, event: RemoteChanged) -> None:
         _echo(work, incident, event)
     elif event.by_person:
         people.resolve(work, ResolvedByPerson(incident=incident.id, by=event.by, via=VIA))
+        work.incidents[incident.id] = replace(work.incidents[incident.id], resolved_at=event.at)
     else:
         _say_so(work, incident, event)
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, Final
 
 from alertbot.domain.budgets import COUNT, CRITICAL, NEWS, PAGERDUTY
-from alertbot.domain.levels import NOTE, shown_by
+from alertbot.domain.levels import NOTE, doubtful, shown_by
 from alertbot.domain.model import Action, IncidentStatus
 from alertbot.domain.reasons import Reason
 from alertbot.domain.remote import SIGNATURE
@@ -320,7 +320,7 @@ def plan(job: Job) -> list[tuple[str, str]]:
     told = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
     first, last = max(shown.opening, 1), max(want.opening, 1)
     maybe_open = {first} if told else set()
-    if job.delivery.uncertain or shown.opening < job.delivery.shown.opening:
+    if doubtful(job.delivery):
         maybe_open |= set(range(first, last + 1))
 
     def key(opening: int) -> str:
@@ -330,7 +330,7 @@ def plan(job: Job) -> list[tuple[str, str]]:
         return [("resolve", key(n)) for n in sorted(maybe_open or {last})]
     if job.action in (Action.REMIND, Action.VERDICT, Action.NOTICE):
         return []  # PagerDuty has reminders of its own; a verdict pages nobody
-    if job.action is Action.ACKNOWLEDGE and not job.delivery.uncertain:
+    if job.action is Action.ACKNOWLEDGE and not doubtful(job.delivery):
         return [("acknowledge", key(first))]
     before = [("resolve", key(n)) for n in sorted(maybe_open) if n < last]
     if want.status is IncidentStatus.ACKNOWLEDGED and job.action not in (Action.UPDATE, Action.ESCALATE):

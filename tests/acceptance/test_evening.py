@@ -243,6 +243,12 @@ async def test_a_full_evening(bot: Evening) -> None:
     await bot.silence("1h")
     assert bot.there() == ["2 acknowledged"]
     assert [s["createdBy"] for s in bot.a.active()] == ["alice@example.org"] * 2
+    # Silenced is not taken: the card and the commands say so.
+    assert "silenced: Down" in str(bot.card()["blocks"])
+    assert "Nobody has it" in str(bot.card()["blocks"])
+    listed = await bot.person().slash("/incident", "list", channel=OPS)
+    assert "you silenced it just now, and nobody has it" in str(listed.body)
+    assert "You have no incident" in str((await bot.person().slash("/incident", "mine")).body)
     heard = await bot.pass_time("49m")
     assert [line for line in heard if "remind" in line or "trigger" in line] == []
     # Whoever silenced it is asked before it ends; it ends, and it still fires.

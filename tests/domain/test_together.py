@@ -112,6 +112,7 @@ class PagerDuty:
             "acknowledged": ("triggered",),
             "unacknowledged": ("acknowledged",),
             "resolved": ("triggered", "acknowledged"),
+            "reassigned": ("triggered", "acknowledged"),
             "reopened": ("resolved",),
         }[change]
         newest = self.incidents[-1] if self.incidents else None
@@ -121,15 +122,16 @@ class PagerDuty:
             self.timed_out.add(newest[0])
         if change == "reopened":
             self.reopened.add(newest[0])
-        newest[1] = {"unacknowledged": "triggered", "reopened": "triggered"}.get(change, change)
+        newest[1] = {"acknowledged": "acknowledged", "resolved": "resolved"}.get(change, "triggered")
         self.tell(change, newest[0], agent=agent)
 
     def tell(self, change: str, key: str, *, agent: str = "integration_reference") -> None:
         number = self.world.count()
         at = self.world.replay.clock.now() + timedelta(milliseconds=number)
+        status = change if change in ("acknowledged", "resolved") else "triggered"
         event = {
             "id": f"E{number}", "event_type": f"incident.{change}", "occurred_at": at.isoformat(),
-            "agent": {"type": agent, "summary": "Bo"}, "data": {"id": "P1", "incident_key": key},
+            "agent": {"type": agent, "summary": "Bo"}, "data": {"id": "P1", "incident_key": key, "status": status},
         }  # fmt: skip
         self.world.mail.append({"event": event})
 
@@ -196,7 +198,7 @@ class Step:
 
 
 PEOPLE = ("acknowledge", "resolve", "note", "escalate", "assign", "silence", "unsilence")
-REMOTE = ("acknowledged", "unacknowledged", "resolved", "reopened")
+REMOTE = ("acknowledged", "unacknowledged", "resolved", "reopened", "reassigned")
 OTHER = ("maintenance", "deploy", "there", "hear", "pause", "kept_failing", "tick")
 
 steps = st.lists(
