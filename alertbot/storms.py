@@ -52,7 +52,7 @@ SOONER: Final = timedelta(seconds=1)
 RESTS: Final = timedelta(milliseconds=250)
 PLENTY: Final = 50
 #: Critical incidents that a channel has no time for within so long are on the board first.
-SOON: Final = timedelta(seconds=30)
+SOON: Final = timedelta(minutes=1)
 #: The rank of a storm that goes before every incident, for it stands in for many.
 FIRST: Final = -1
 #: Where a storm's delivery remembers what it said last, and of how many incidents.
