@@ -25,6 +25,7 @@ from alertbot.store import open_store
 @click.option("--since", default="7d", show_default=True, help="With --from-store: how far back.")
 @click.option("--until", metavar="TIME", help="Let the clock run on until then (RFC 3339).")
 @click.option("--decisions", is_flag=True, help="Also what was not sent, and why.")
+@click.option("--json", "_", is_flag=True, expose_value=False, help="It prints nothing but JSON anyway.")
 @click.argument("events", type=click.File("rb"), required=False)
 def replay(
     config_file: Path,

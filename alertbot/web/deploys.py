@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import hdrs, web
 
-from alertbot.domain.events import Unreadable
+from alertbot.domain.events import AlertsReported, Unreadable
 from alertbot.sources import SOURCES
 from alertbot.web import shapes, signatures
 from alertbot.web.body import read_body
@@ -40,7 +40,6 @@ def _bearer(request: web.Request) -> str:
 def signed_webhook(bot: Bot, sender: str) -> Handler:
     """`POST /webhooks/<sender>`. What tells of no deploy or alert is answered 200 too, and not kept."""
     genuine, parse = SENDERS[sender], SOURCES[sender]
-    counted = AlertCounters(bot.metrics, sender)
 
     async def handle(request: web.Request) -> web.Response:
         request[SOURCE] = sender
@@ -59,7 +58,8 @@ def signed_webhook(bot: Bot, sender: str) -> Handler:
             raise Refused(400, str(e), e.where) from None
         if parsed.events:
             await bot.accept(sender, body, parsed, request_trace_id(request))
-            counted.add(parsed)
+            if isinstance(parsed.events[0], AlertsReported):
+                AlertCounters(bot.metrics, sender).add(parsed)
         answer = shapes.Accepted(accepted=parsed.accepted, set_aside=0)
         return web.Response(body=answer.model_dump_json().encode(), content_type="application/json")
 

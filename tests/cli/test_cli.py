@@ -88,6 +88,9 @@ def test_routes_test_names_the_receivers_in_order(config: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "db,web\n")
     sets = '{"team": "web"}\n\n{"severity": "page", "team": "db"}\n{}\n'
     assert alertbot("routes", "test", "--config", config, "--jsonl", stdin=sets).stdout == "web\ncritical\nlog\n"
+    assert json.loads(alertbot("routes", "test", "--config", config, "--json", "team=db").stdout) == {
+        "receivers": ["db", "web"]
+    }
 
 
 def test_routes_test_verifies(config: Path) -> None:
@@ -180,7 +183,7 @@ inhibit_rules:
         + event("2026-01-05T10:03:00Z", "maintenance", action="extend", id="m1", duration="1h")
         + event("2026-01-05T10:04:00Z", "maintenance", action="end", id="m1")
     )
-    done = alertbot("replay", "--config", config, "--decisions", record)
+    done = alertbot("replay", "--config", config, "--decisions", "--json", record)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     told = [(line["at"][11:16], line.get("action") or line["decision"], line["labels"]["alertname"]) for line in lines]
