@@ -680,7 +680,7 @@ def _entry(
         "action": action.value,
         "receiver": want.receiver,
     }
-    details |= {k: v for k, v in (("error", error), ("said", said)) if v}
+    details |= {k: v for k, v in (("error", error), ("said", " ".join(said.split()))) if v}
     return Entry(at, "delivery", reason, want.incident, until=until, details=details)
 
 

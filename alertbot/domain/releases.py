@@ -47,7 +47,8 @@ def deploy_reported(work: Work, event: DeployReported) -> None:
     named = result.deploys[0] if result.deploys else None
     details = _about(named) if named else {"service": event.report.service, "version": event.report.version}
     record = named.identity if named is not None and work.window(named.identity) is not None else ""
-    work.say("deploy", result.reason, incident=record, by=event.report.source, details=details)
+    by = "the API" if event.report.source == "api" else event.report.source
+    work.say("deploy", result.reason, incident=record, by=by, details=details)
 
 
 def _about(deploy: Deploy) -> dict[str, str]:

@@ -91,8 +91,8 @@ def test_a_pipeline_tells_of_its_deploy_and_what_it_holds_is_explained(bot: Serv
     assert "notified: what held it has ended, and it still fires" in said
     story = re.findall(r"Z  (.*)  \[", bot.say("explain", ident))
     assert story[:3] == [
-        "api says: a deploy of api a1b2c3 began",
-        "api says: the deploy of api a1b2c3 succeeded",
+        "the API says: a deploy of api a1b2c3 began",
+        "the API says: the deploy of api a1b2c3 succeeded",
         f"the deploy {ident} is done, and the time to settle is over",
     ]
     assert bot.ask("explain", ident)["incident"] is None

@@ -426,8 +426,8 @@ async def test_a_windows_record_is_read_like_an_incidents(bot: ABot, api: Descri
     await bot.engine.turn()
     entries = (await api.get(f"/api/v1/incidents/{deploy['id']}/timeline"))["entries"]
     assert [e["text"] for e in entries] == [
-        "api says: a deploy of api a1 began",
-        "api says: the deploy of api a1 failed",
+        "the API says: a deploy of api a1 began",
+        "the API says: the deploy of api a1 failed",
         f"the deploy {deploy['id']} failed",
     ]
     window = await api.post("/api/v1/maintenance", {"alertname": "X", "duration": "2h", "by": "ana", "id": "m1"})

@@ -231,7 +231,7 @@ async def test_what_holds_is_on_the_page_with_what_it_holds_and_until_when(
     window = await page(client, f"/windows/{deploy['id']}")
     assert "What it holds" in window
     assert "HighLatency of api" in window
-    assert "api says: a deploy of api" in window, "its record"
+    assert "the API says: a deploy of api" in window, "its record"
     for text in (overview, incident, window):
         assert "script" not in {tag for tag, _ in Elements(text).found}
         assert "javascript:" not in text
