@@ -3,7 +3,7 @@
 A silence is of alerts, not of an incident: what joins later is told. While all that people know of an open incident is
 silenced by people, it counts as acknowledged by who silenced it: PagerDuty stops to call, reminders and escalation
 stop, and when the silence ends and it still fires, it is told anew. An inhibition in Alertmanager stops the reminders
-alone, for nobody has taken the incident (docs/adr/0014).
+alone, for nobody has taken the incident (docs/adr/0013).
 """
 
 from __future__ import annotations
