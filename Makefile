@@ -1,4 +1,4 @@
-# make run: serve the example · make test: every test · make check: format, lint, types, imports
+# make run: serve the example · make demo: half a minute of it (STAY=1: and stay) · make test: every test · make check: format, lint, types, imports
 # make format · make lock: new versions into the locks · make bench: what it costs
 
 PYTHON ?= python3
@@ -13,11 +13,14 @@ INSTALL = $(PIP) install --quiet --disable-pip-version-check
 
 LOCKS := requirements.lock requirements-build.lock
 
-.PHONY: run test check format lock bench
+.PHONY: run demo test check format lock bench
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
 	$(VENV)/bin/alertbot serve --config alertbot.example.yml
+
+demo: $(VENV)/.installed
+	$(PY) -m demo $(if $(STAY),--stay)
 
 test: $(VENV)/.installed-dev
 	tests/install_servers

@@ -33,6 +33,7 @@ from alertbot.config.secrets import plain, secrets_of
 from alertbot.domain.deploys import Suspect
 from alertbot.domain.enrichment import Enrichment, Past
 from alertbot.domain.events import Parsed, RawEvent
+from alertbot.domain.levels import PAGING
 from alertbot.domain.matchers import Matcher
 from alertbot.domain.model import SEVERITY_LABEL, Alert, Incident, IncidentStatus
 from alertbot.domain.policy import Policy, Severity
@@ -44,24 +45,26 @@ from alertbot.enrich.history import Histories
 from alertbot.enrich.prometheus import Prometheus
 from alertbot.enrich.runbooks import Runbook, Runbooks, runbooks_of
 from alertbot.enrich.slo import Budgets
+from alertbot.life import Life
 from alertbot.limiter import StoredLimiter
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
-from alertbot.notifiers.pagerduty_rest import PagerDutyRest
+from alertbot.notifiers.pagerduty_rest import PagerDutyRest, RestError
 from alertbot.notifiers.slack_api import SlackApi
 from alertbot.outbox import Address, Outbox
 from alertbot.reconcile import Reconciler, is_theirs
 from alertbot.reconcile import Settings as LookSettings
+from alertbot.redis_url import SCHEMES, RedisUrl
 from alertbot.release import Release
 from alertbot.remote_keys import RemoteKeys
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
-from alertbot.store.base import Store, StoreUnavailable
+from alertbot.store.base import Store, StoreError, StoreUnavailable
 from alertbot.storms import Storms
 from alertbot.telemetry import Metrics, RedactionFilter
 from alertbot.web.app import make_runner
 from alertbot.web.deploys import SENDERS
-from alertbot.web.ports import BrokenDestination, DryDestination, ReloadRefused, View
+from alertbot.web.ports import BrokenDestination, DryDestination, ReloadRefused, RemoteUnknown, View
 
 log = logging.getLogger("alertbot")
 
@@ -99,7 +102,13 @@ class App:
         self.port = 0
         self._insecure = insecure
         self._check_exposure(self.config)
-        self.store: Store = open_store(self.config.settings.store.url)
+        settings = self.config.settings.store
+        self.store: Store = open_store(
+            settings.url,
+            allow_eviction=settings.allow_eviction,
+            wait_replicas=settings.wait_replicas,
+            wait_disk=settings.wait_disk,
+        )
         self.limiter = StoredLimiter(self.store, self.time)
         self.storms = Storms(self.store, self.config.policy, self.limiter)
         self.outbox = Outbox(
@@ -115,6 +124,7 @@ class App:
             on_wants=self.outbox.wake,
         )
         self.remote_keys = RemoteKeys(self.store)
+        self.life = Life(self.ailing)
         self.alertmanager: Alertmanager | None = None
         """The one in the config, once started; None where there is none."""
         self.reconciler = Reconciler(
@@ -148,7 +158,7 @@ class App:
             stack.callback(listening.close)
             await self.store.open()
             stack.push_async_callback(self.store.close)
-            self._session = aiohttp.ClientSession(trust_env=False)
+            self._session = aiohttp.ClientSession(trust_env=False, middlewares=(self._only_what_is_ours,))
             stack.push_async_callback(self._session.close)
             self.alertmanager = self._alertmanager(self.config)
             await self._adopt_if_changed(self.config.policy)
@@ -178,6 +188,8 @@ class App:
             self.metrics.config_last_reload_successful.set(1)
             self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
             self._away = ""
+            stack.push_async_callback(self.life.close)
+            await self._report_life(self.config)
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:
@@ -236,7 +248,9 @@ class App:
     def banner(self) -> list[str]:
         """What a person should know at the start, a line each."""
         settings = self.config.settings
-        lines = [f"alertbot {alertbot.__version__} serves on {self.view.external_url}, store {settings.store.url}"]
+        lines = [
+            f"alertbot {alertbot.__version__} serves on {self.view.external_url}, store {_shown(settings.store.url)}"
+        ]
         if not settings.web.webhook_tokens or not settings.web.api_tokens:
             open_ = "anybody who can reach it may use it" if self._insecure else "on loopback only"
             lines.append(f"no tokens are set: {open_}")
@@ -315,7 +329,22 @@ class App:
 
     async def remote_key(self, remote: str, said: str) -> str:
         """See `alertbot.web.ports.Bot`."""
-        return await self.remote_keys.key_of(remote, said)
+        try:
+            # PagerDuty waits five seconds for our answer.
+            async with asyncio.timeout(4):
+                return await self.remote_keys.key_of(remote, said)
+        except (RestError, TimeoutError) as e:
+            if isinstance(e, RestError) and not e.may_pass:
+                log.warning("which incident of PagerDuty's it is cannot be asked: %s", e, extra={"remote": remote})
+                return ""
+            raise RemoteUnknown(str(e) or "PagerDuty did not answer in time") from None
+
+    def _rest(self, config: Config) -> PagerDutyRest | None:
+        """PagerDuty's REST API. Its threads end with it."""
+        token = plain(config.settings.global_.pagerduty_api_token)
+        rest = PagerDutyRest(token, config.settings.global_.pagerduty_api_url) if token else None
+        self.remote_keys.ask = rest.keys_of if rest is not None else None
+        return rest
 
     def wake(self) -> None:
         """Something was put back into the store: a delivery that is due, or an event that is not decided."""
@@ -323,6 +352,24 @@ class App:
         task = asyncio.create_task(self.engine.look_again())
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
+
+    def ailing(self) -> str:
+        """Why a dead man's switch must not hear that all is well; empty while it is.
+
+        The store is away, nothing is decided, nothing is delivered, or nobody can be called: every destination that
+        pages is broken.
+        """
+        ready, why = self.readiness()
+        if not ready:
+            return why
+        if self.outbox.failing:
+            return self.outbox.failing
+        paging = {i.lane for key, i in self.config.integrations.items() if key[1] in PAGING and i.dry is None}
+        return "no destination that pages anybody answers" if paging and paging <= self.outbox.broken.keys() else ""
+
+    async def _report_life(self, config: Config) -> None:
+        settings = config.settings.global_
+        await self.life.use(plain(settings.heartbeat_url), settings.heartbeat_every, self._session)
 
     def readiness(self) -> tuple[bool, str]:
         """Whether requests make sense now, and why not."""
@@ -367,6 +414,7 @@ class App:
         self._retired = retired
         await self._adopt_if_changed(config.policy)
         await self._expect_heartbeats()
+        await self._report_life(config)
         self.outbox.wake()
         self.reconciler.wake()
         self.metrics.config_last_reload_successful.set(1)
@@ -417,7 +465,9 @@ class App:
         host = urlsplit(self.view.external_url).hostname or ""
         self.limiter.rates = compile_rates(config.settings.global_.limits)
         self.outbox.page = self.view.external_url
-        shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered())
+        shared = Shared(
+            session=self._session, host=host, limiter=self.limiter, buttons=offered(), rest=self._rest(config)
+        )
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
 
     def _alertmanager(self, config: Config) -> Alertmanager | None:
@@ -488,10 +538,22 @@ class App:
 
     def _tell_secrets(self, config: Config) -> None:
         if self.redaction is not None:
-            self.redaction.set_secrets(secrets_of(config.settings))
+            self.redaction.set_secrets([*secrets_of(config.settings), *_secrets(config.settings.store.url)])
 
     def _links(self, incident: Incident, alerts: Sequence[Alert]) -> Links:
         return links(self.view.external_url, incident, alerts)
+
+    async def _only_what_is_ours(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Each request to a provider that is made for a delivery: not once another replica has that."""
+        try:
+            ours = await self.outbox.still_ours()
+        except StoreError as e:
+            raise aiohttp.ClientConnectionError(f"not sent, for whose it is cannot be asked: {e}") from None
+        if not ours:
+            raise aiohttp.ClientConnectionError("not sent: another replica has taken it over")
+        return await send(request)
 
     async def _kept_failing(self, incident: str, receiver: str) -> None:
         """The outbox gave up on a receiver for an incident: that is an event like any other."""
@@ -553,6 +615,14 @@ def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Lin
 def _host_port(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def _shown(store_url: str) -> str:
+    return RedisUrl.of(store_url).shown if store_url.startswith(SCHEMES) else store_url
+
+
+def _secrets(store_url: str) -> Sequence[str]:
+    return RedisUrl.of(store_url).secrets if store_url.startswith(SCHEMES) else ()
 
 
 async def _close_all(notifiers: Sequence[Notifier]) -> None:

@@ -33,12 +33,18 @@ class Backlog(Generic[T]):
         self._impassable += not passable
 
     def done(self, item: T) -> None:
-        """The first one, or the first that is not urgent, is decided."""
-        if self._urgent and self._urgent[0] is item:
-            self._urgent.popleft()
-            return
-        _, passable = self._others.popleft()
-        self._impassable -= not passable
+        """It is decided: nearly always the first one, or the first that is not urgent."""
+        for n, one in enumerate(self._urgent):
+            if one is item:
+                del self._urgent[n]
+                return
+            if n == HURRY:
+                break
+        for n, (one, passable) in enumerate(self._others):
+            if one is item:
+                del self._others[n]
+                self._impassable -= not passable
+                return
 
     def __iter__(self) -> Iterator[T]:
         return chain(self._urgent, (item for item, _ in self._others))

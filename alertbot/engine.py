@@ -3,17 +3,19 @@
 One loop takes what is durable and not decided yet, in order, and what the clock has made due; loads what the
 decisions need; lets `domain.decide` decide; and writes all of it, with the mark that the events are done, in one
 transaction. A crash anywhere leaves either all or nothing of a batch, and what was not done is found again at the
-start.
+start, or by another replica. Where another replica changed what a decision was made from, it is made again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from alertbot.backlog import Backlog
 from alertbot.clock import Clock
@@ -37,7 +39,7 @@ from alertbot.domain.repeats import Marks, Repeats, marks
 from alertbot.domain.situation import Decision, Situation
 from alertbot.domain.urgency import is_passable, is_urgent
 from alertbot.domain.windows import Window
-from alertbot.store.base import Changes, Due, Keys, Parked, Store, StoreError, StoreUnavailable
+from alertbot.store.base import Changed, Changes, Due, Keys, Parked, Store, StoreError, StoreUnavailable, TakenOver
 
 log = logging.getLogger("alertbot.engine")
 
@@ -116,6 +118,12 @@ class Engine:
         self._turn = asyncio.Lock()
         self._unreadable: dict[int, Parked] = {}
         self._repeats = Repeats()
+        self._repeats_as_of = 0
+        self._counted: Counter[Reason] = Counter()
+        self._overdue: list[str] = []
+        self._renew_at: datetime | None = None
+        self._unsure = False
+        """An event may be stored that nobody was handed."""
 
     # Accepting.
 
@@ -148,6 +156,8 @@ class Engine:
             (seq,) = await self.store.append([raw])
         except BaseException:
             self._backlog -= size
+            self._unsure = True
+            self._signal.set()
             raise
         self._enqueue(_Job(seq, raw.at, size, parsed, raw, decided))
         self._signal.set()
@@ -176,14 +186,32 @@ class Engine:
             self._task = None
 
     async def recover(self) -> None:
-        """Queues the undecided events of an earlier run, and finds the next time to wake."""
+        """Queues the undecided events of an earlier run or of a dead replica, and finds the next time to wake."""
+        self._unsure = False
+        self._renew_at = (await self.store.renew(self.clock.now())).again_at
+        undecided = await self.store.undecided(1_000_000)
+        if self._appends:  # one of these may be stored, and not in the queue yet
+            await asyncio.wait(self._appends)
         known = {job.seq for job in self._queue}
-        left = [e for e in await self.store.undecided(1_000_000) if e.seq not in known]
+        left = [e for e in undecided if e.seq not in known]
         for stored in left:
             self._requeue(stored)
         if left:
             log.info("events were left undecided: taken up", extra={"events": len(left)})
         self._next_wake = await self.store.next_wake()
+
+    async def _renew(self) -> None:
+        """Among replicas: this one lives, and takes up what another left."""
+        async with self._turn:
+            now = self.clock.now()
+            if self._renew_at is not None and self._renew_at <= now:
+                renewal = await self.store.renew(now)
+                self._renew_at = renewal.again_at
+                self._unsure |= renewal.taken > 0
+                self._next_wake = await self.store.next_wake()
+            if self._unsure:
+                await self.recover()
+                self.on_wants()
 
     async def look_again(self) -> None:
         """Something was put back into the store from outside the loop (a parked event): take it up."""
@@ -210,17 +238,20 @@ class Engine:
         while not self._stopping:
             self._signal.clear()
             try:
+                await self._renew()
                 worked = await self.turn()
                 self.failing, delay = "", 0.1
             except StoreError as e:
                 if not self.failing:
                     log.error("the store is away: nothing is decided until it is back", extra={"error": str(e)})
                 self.failing = str(e)
+                self._unsure = True  # of what was asked last
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
                 continue
             if not worked and not self._signal.is_set():
-                await self.clock.wait(self._signal, self._next_wake)
+                times = [t for t in (self._next_wake, self._renew_at) if t is not None]
+                await self.clock.wait(self._signal, min(times, default=None))
 
     async def turn(self) -> bool:
         """One batch of events, or else one of wakes. False where there was nothing to do.
@@ -267,6 +298,7 @@ class Engine:
                 return
             log.exception("an event could not be decided: parked", extra={"seq": jobs[0].seq})
             heard = {}
+            self._forget_counted()
             changes = Changes(
                 done=[jobs[0].seq],
                 parked=[
@@ -281,10 +313,21 @@ class Engine:
                     )
                 ],
             )
-        await self._commit(changes)
+        try:
+            await self._commit(changes)
+        except Changed:
+            return  # they are still the first in the queue, and decided anew over what stands there now
+        except TakenOver as e:
+            self._done([job for job in jobs if job.seq in e.seqs])
+            return
         self._repeats.take(heard)
+        self._done(jobs)
+
+    def _done(self, jobs: Iterable[_Job]) -> None:
+        """Takes what is decided, here or elsewhere, out of the queue."""
         for job in jobs:
             self._queue.done(job)
+            self._unreadable.pop(job.seq, None)
             self._backlog -= job.size
             if job.decided is not None and not job.decided.done():
                 job.decided.set_result(None)
@@ -292,9 +335,10 @@ class Engine:
     async def _decided(self, jobs: Sequence[_Job]) -> tuple[Changes, Marks]:
         """Loads for a batch, decides it in order, then what is due at once because of it."""
         situation = Situation(self.policy)
-        events = self._news([(job, event) for job in jobs for event in job.parsed.events])
-        await self._load(situation, [event for _, event in events], jobs[0].at)
         work = _Gathered()
+        self._forget_counted()
+        events = self._news([(job, event) for job in jobs for event in job.parsed.events])
+        await self._load(situation, [event for _, event in events], jobs[0].at, work)
         for job, event in events:
             for part in _slices(event):
                 self._apply(situation, decide(situation, part, job.at, job.raw.trace_id), work)
@@ -303,7 +347,7 @@ class Engine:
         now = max([self.clock.now(), *(job.at for job in jobs)])
         due = [i for i in work.incidents if _is_due(situation, i, now)]
         await self._wake(situation, due, now, work)
-        parked = [self._unreadable.pop(job.seq) for job in jobs if job.seq in self._unreadable]
+        parked = [self._unreadable[job.seq] for job in jobs if job.seq in self._unreadable]
         for job in jobs:
             parked += [
                 Parked(f"a{job.seq}-{n}", job.at, "alert", str(job.seq), part.where, part.error, part.raw)
@@ -316,40 +360,40 @@ class Engine:
         """The events without what only repeats, which is counted."""
         if self.on_decision is not None:
             return events
+        if self._repeats_as_of != self.store.changed_elsewhere:
+            self._repeats, self._repeats_as_of = Repeats(), self.store.changed_elsewhere
         news: list[tuple[_Job, Event]] = []
         left: set[str] = set()
-        repeats = 0
         for job, event in events:
             if isinstance(event, AlertsReported):
                 new = self._repeats.sift(event, job.at, left)
-                repeats += len(event.alerts) - len(new.alerts)
+                self._counted[Reason.DUPLICATE] += len(event.alerts) - len(new.alerts)
                 if not new.alerts and not new.truncated:
                     continue
                 event = new
             news.append((job, event))
-        if self.counts is not None:
-            for _ in range(repeats):
-                self.counts.decided(Reason.DUPLICATE)
         return news
 
     async def _decide_due(self, due: Due, now: datetime) -> None:
         """Windows first, for what they release is due with them."""
         situation = Situation(self.policy)
         work = _Gathered()
+        self._forget_counted()
         ended = [WindowDue(name) for name in due.windows]
         if ended:
-            await self._load(situation, ended, now)
+            await self._load(situation, ended, now, work)
             for event in ended:
                 self._apply(situation, decide(situation, event, now), work)
         released = [i for i in work.incidents if _is_due(situation, i, now)]
         await self._wake(situation, list(dict.fromkeys([*due.incidents, *released]))[:WAKES], now, work)
-        await self._commit(work.changes(situation, (), ()))
+        with suppress(Changed):  # what is still due then is found again
+            await self._commit(work.changes(situation, (), ()))
 
     async def _wake(self, situation: Situation, due: Iterable[str], now: datetime, work: _Gathered) -> None:
         woken = [Woken(i) for i in due]
         if not woken:
             return
-        await self._load(situation, woken, now)
+        await self._load(situation, woken, now, work)
         for n, event in enumerate(woken):
             self._apply(situation, decide(situation, event, now), work)
             if n % 50 == 49:
@@ -360,28 +404,25 @@ class Engine:
         if self.on_decision is not None:
             self.on_decision(decision)
         work.add(decision)
-        if self.counts is not None:
-            for entry in decision.entries:
-                self.counts.decided(entry.reason)
-                if entry.reason is Reason.ACK_OVERDUE:
-                    self.counts.unacknowledged(entry.details["severity"])
+        self._counted.update(entry.reason for entry in decision.entries)
+        self._overdue += [e.details["severity"] for e in decision.entries if e.reason is Reason.ACK_OVERDUE]
 
-    async def _load(self, situation: Situation, events: Sequence[Event], now: datetime) -> None:
+    async def _load(self, situation: Situation, events: Sequence[Event], now: datetime, work: _Gathered) -> None:
         """What the events name, what follows from that, and what follows from that again."""
         first, more, last = Needs(), Needs(), Needs()
         for event in events:
             needs(self.policy, event, now, first)
-        await self._fetch(situation, first)
+        await self._fetch(situation, first, work)
         for event in events:
             needs_more(situation, event, more)
         more.incidents -= situation.incidents.keys()
         more.members -= first.members
-        await self._fetch(situation, more)
+        await self._fetch(situation, more, work)
         for event in events if more.waiting or more.held_in else ():
             needs_last(situation, event, more, last)
-        await self._fetch(situation, last)
+        await self._fetch(situation, last, work)
 
-    async def _fetch(self, situation: Situation, wanted: Needs) -> None:
+    async def _fetch(self, situation: Situation, wanted: Needs, work: _Gathered) -> None:
         keys = Keys(
             identities=frozenset(wanted.identities),
             incident_keys=frozenset(wanted.incident_keys),
@@ -398,6 +439,7 @@ class Engine:
         if keys == Keys():
             return
         loaded = await self.store.load(keys)
+        work.seen += loaded.seen
         situation.add(
             alerts=loaded.alerts,
             incidents=loaded.incidents,
@@ -410,6 +452,12 @@ class Engine:
 
     async def _commit(self, changes: Changes) -> None:
         await self.store.commit(changes)
+        if self.counts is not None:
+            for reason in self._counted.elements():
+                self.counts.decided(reason)
+            for severity in self._overdue:
+                self.counts.unacknowledged(severity)
+        self._forget_counted()
         if changes.parked:
             one = changes.parked[0]
             log.warning(
@@ -429,6 +477,11 @@ class Engine:
         if any(w.asked_at is not None and not w.over for w in changes.windows):
             self.on_asking()
 
+    def _forget_counted(self) -> None:
+        """What was counted for a transaction that is over, or was not made."""
+        self._counted.clear()
+        self._overdue.clear()
+
     # A changed policy.
 
     async def adopt(self, policy: Policy, *, wake: bool = True) -> int:
@@ -443,16 +496,22 @@ class Engine:
             after = ("", "")
             changed = 0
             while page := await self.store.firing(after, 1000):
-                after = (page[-1].incident, page[-1].identity)
-                alerts = [(a, reindexed(policy, a)) for a in page]
+                places = {(a.incident, a.identity) for a in page}
+                loaded = await self.store.load(Keys(members=frozenset(a.incident for a in page)))
+                alerts = [(a, reindexed(policy, a)) for a in loaded.alerts if (a.incident, a.identity) in places]
                 different = [new for old, new in alerts if new != old]
-                changed += len(different)
-                held = {a.incident for a in page if a.hold is not None and a.incident}
-                loaded = await self.store.load(Keys(incidents=frozenset(held)))
-                incidents = [replace(i, flush_at=now) for i in loaded.incidents] if wake else []
+                held = {a.incident for a, _ in alerts if a.hold is not None}
+                incidents = [replace(i, flush_at=now) for i in loaded.incidents if wake and i.id in held]
                 entries = [Entry(now, "config", Reason.POLICY_CHANGED, i.id) for i in incidents]
                 if different or incidents:
-                    await self._commit(Changes(alerts=different, incidents=incidents, entries=entries))
+                    try:
+                        await self._commit(
+                            Changes(alerts=different, incidents=incidents, entries=entries, seen=loaded.seen)
+                        )
+                    except Changed:
+                        continue
+                changed += len(different)
+                after = (page[-1].incident, page[-1].identity)
             self._signal.set()
             return changed
 
@@ -467,6 +526,8 @@ class _Gathered:
         self.entries: list[Entry] = []
         self.windows: dict[str, Window] = {}
         self.deploys: dict[str, Deploy] = {}
+        self.seen: list[Any] = []
+        """What was loaded for it, in the store's own words."""
 
     def add(self, decision: Decision) -> None:
         for alert in decision.alerts:
@@ -489,6 +550,7 @@ class _Gathered:
             parked=parked,
             windows=list(self.windows.values()),
             deploys=list(self.deploys.values()),
+            seen=self.seen,
         )
 
 

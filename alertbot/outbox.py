@@ -11,14 +11,16 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from alertbot.breaker import Breaker
 from alertbot.clock import Clock
 from alertbot.domain.enrichment import Enrichment
-from alertbot.domain.levels import ENRICHED, ONE_OFF, action_for, shown_after
+from alertbot.domain.levels import ENRICHED, NOTE, ONE_OFF, action_for, shown_after
 from alertbot.domain.model import (
     Action,
     Alert,
@@ -34,7 +36,7 @@ from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.enrich.deploys import suspects_of
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent, Told
-from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError
+from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError, StoreUnavailable
 from alertbot.storms import Look, Storms, incident_of, is_storm
 from alertbot.verdicts import incident_of as window_as_incident
 from alertbot.verdicts import told_of
@@ -63,6 +65,9 @@ AT_A_PROBE: Final = 200
 ALERTS_SHOWN: Final = 200
 #: Where a delivery remembers up to when its destination knows the record.
 TOLD_UNTIL: Final = "told_until"
+
+#: What the task that runs is working on.
+_AT_WORK: Final = ContextVar[Delivery | None]("delivery", default=None)
 
 #: A destination: (receiver, integration, to).
 Address = tuple[str, str, str]
@@ -111,6 +116,8 @@ class Outbox:
         self.enricher: Enricher | None = None
         self.page = ""
         """Where all incidents are listed: a storm's link."""
+        self.failing = ""
+        """Why nothing is delivered now; empty while all is well."""
         self._closed: dict[str, datetime] = {}
         self._breakers: dict[str, Breaker] = {}
         self._signal = asyncio.Event()
@@ -163,8 +170,9 @@ class Outbox:
             try:
                 started = await self.claim_due()
                 next_at = await self.store.next_delivery()
-                delay = 0.1
+                self.failing, delay = "", 0.1
             except StoreError as e:
+                self.failing = str(e)
                 log.error("the store is away: nothing is delivered until it is back", extra={"error": str(e)})
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
@@ -222,7 +230,18 @@ class Outbox:
             while under_way := [t for tasks in self._working.values() for t in tasks]:
                 await asyncio.wait(under_way)
 
+    async def still_ours(self) -> bool:
+        """Whether what this task is working on is still in its hands. To be asked before each request to a provider: a
+        replica that was paused must not send what another has taken over.
+        """
+        delivery = _AT_WORK.get()
+        if delivery is None or not self.store.shared:
+            return True
+        found = await self.store.delivery(delivery.id)
+        return found is not None and found.lease == delivery.lease
+
     async def _work(self, delivery: Delivery) -> None:
+        _AT_WORK.set(delivery)
         try:
             await self.deliver(delivery)
         except StoreError as e:
@@ -256,7 +275,7 @@ class Outbox:
         if is_storm(want):
             await self._deliver_storm(delivery)
             return
-        told = await told_of(self.store, delivery) if want.kind in ONE_OFF else None
+        told = await told_of(self.store, want.incident) if want.kind in ONE_OFF else None
         incident = window_as_incident(delivery, told) if told else await self.store.incident(want.incident)
         action = action_for(delivery)
         if incident is None or action is None or self._stale(incident, delivery):
@@ -341,12 +360,14 @@ class Outbox:
     async def _job(self, delivery: Delivery, action: Action, incident: Incident, told: Told | None) -> Job:
         told_until = delivery.remote.get(TOLD_UNTIL)
         since = datetime.fromisoformat(told_until) if told_until else None
+        if delivery.want.kind.startswith(NOTE):
+            since = delivery.want.at - timedelta(microseconds=1)
         alerts, page, card = await asyncio.gather(
             self.store.members(incident.id, ALERTS_SHOWN),
             self.store.entries(incident=incident.id, since=since, limit=200),
             self._card(delivery.want),
         )
-        more, links = Enrichment(), Links(incident=self.page)
+        more, links = Enrichment(), Links(incident=f"{self.page}windows/{quote(incident.id, safe='')}")
         if told is None:
             known = more if self.enricher is None else self.enricher.known(incident, alerts)
             more = replace(known, suspects=await suspects_of(self.store.deploys, self.policy.deploys, alerts))
@@ -358,7 +379,7 @@ class Outbox:
             action=action,
             incident=incident,
             alerts=alerts,
-            news=[e for e in page.entries if e.at <= delivery.want.at and e.kind != "delivery"],
+            news=[e for e in page.entries if e.at <= delivery.want.at and e.kind != "delivery"] if told is None else (),
             links=links,
             severities=[s.name for s in self.policy.severities],
             now=self.clock.now(),
@@ -383,7 +404,8 @@ class Outbox:
         result: Result
         try:
             async with asyncio.timeout(ATTEMPT.total_seconds()):
-                result = await notifier.deliver(job)
+                ours = await self.still_ours()
+                result = await notifier.deliver(job) if ours else Retry("another replica has taken it over")
         except TimeoutError:
             result = Retry(f"no answer within {ATTEMPT.total_seconds():.0f} s", uncertain=True)
         except Exception as e:  # a notifier's defect is that destination's failure, and is retried and seen as one
@@ -432,7 +454,17 @@ class Outbox:
         return {lane: breaker for lane, breaker in self._breakers.items() if breaker.opened is not None}
 
     async def _record(self, outcome: Outcome) -> None:
-        if not await self.store.record(outcome):
+        """While the store is away it is kept for a while: what is known is not to become uncertain."""
+        recorded, delay, until = None, 0.1, self.clock.now() + LEASE
+        while recorded is None:
+            try:
+                recorded = await self.store.record(outcome)
+            except StoreUnavailable:
+                if self._stopping or self.clock.now() >= until:
+                    raise
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+        if not recorded:
             log.warning("an outcome came after its lease had been taken over", extra={"delivery": outcome.id})
 
     def _nothing(self, delivery: Delivery) -> Outcome:
@@ -648,7 +680,7 @@ def _entry(
         "action": action.value,
         "receiver": want.receiver,
     }
-    details |= {k: v for k, v in (("error", error), ("said", said)) if v}
+    details |= {k: v for k, v in (("error", error), ("said", " ".join(said.split()))) if v}
     return Entry(at, "delivery", reason, want.incident, until=until, details=details)
 
 

@@ -42,6 +42,8 @@ from alertbot.paths import data_dir
 #: Folders whose templates are filled from a job (see `context`). Others are the pages', which fill them
 #: themselves.
 JOB_TEMPLATES: Final = ("email", "pagerduty", "slack", "sms")
+#: How the way to alertbot's own page is called: an incident's, and that of a deploy or maintenance.
+PAGES: Final = ("Incident", "Details")
 
 # Direction overrides, isolates and marks turn "exe.evil" into "live.exe"; the line separators break one line
 # into two in some programs; lone surrogates cannot be encoded at all.
@@ -181,6 +183,8 @@ class AlertView:
     held_by: str
     held_until: datetime | None
     url: str
+    held_in: Sequence[str] = ()
+    """The windows that hold it, by their ids."""
     silenced: str = ""
     """By whom, until when and why nobody is disturbed by it, as it stands on a card."""
 
@@ -206,6 +210,7 @@ def alert_view(alert: Alert) -> AlertView:
         held_by=one_line(held.by) if held else "",
         held_until=held.until if held else None,
         url=http_url(alert.generator_url),
+        held_in=held.windows if held else (),
         silenced=_silenced(alert.silence) if alert.firing and alert.silence is not None else "",
     )
 
@@ -229,8 +234,8 @@ def safe_links(links: Links) -> Links:
     )
 
 
-def ways(links: Links, more: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
-    """(name, address) of every way on that may be shown: the runbook first, the incident itself last.
+def ways(links: Links, more: Sequence[tuple[str, str]] = (), page: str = PAGES[0]) -> list[tuple[str, str]]:
+    """(name, address) of every way on that may be shown: the runbook first, alertbot's own page last.
 
     A configured link fills in for one of ours of the same name that is not there.
     """
@@ -243,7 +248,7 @@ def ways(links: Links, more: Sequence[tuple[str, str]] = ()) -> list[tuple[str, 
             place[named] = place.get(named) or url
     found = {**ours, **rest}
     found["Silence"] = safe.silence or found.get("Silence", "")
-    found["Incident"] = safe.incident
+    found[page] = safe.incident
     return [(name, url) for name, url in found.items() if url]
 
 
@@ -366,7 +371,9 @@ def context(job: Job) -> dict[str, Any]:
         "here_only": one_line(incident.silence.problem) if incident.silence is not None else "",
         "test": incident.test,
         "links": safe_links(job.links),
-        "ways": ways(job.links, [*job.enrichment.links, *deploy_links(_deploys(job))]),
+        "ways": ways(
+            job.links, [*job.enrichment.links, *deploy_links(_deploys(job))], PAGES[0 if job.told is None else 1]
+        ),
         "runbook": None if resolved else runbook_view(job.enrichment.runbook),
         "known": [] if resolved else known(job.enrichment, job.now),
         "news": job.news,

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.model import Delivery, Incident, IncidentStatus
-from alertbot.domain.windows import Window, WindowKind
+from alertbot.domain.policy import Policy
+from alertbot.domain.windows import Window, WindowKind, going_on
 from alertbot.notifiers.base import Told
 from alertbot.store.base import Store
 
 
-async def told_of(store: Store, delivery: Delivery) -> Told | None:
-    """The window that a delivery is about, with those that its verdict is for and their deploys; None once they are
-    forgotten.
-    """
-    window = await store.window(delivery.want.incident)
-    if window is None:
-        return None
+async def open_windows(store: Store, policy: Policy, now: datetime) -> list[Window]:
+    """The windows that are not over, the latest start first; repeating ones too that have held nothing yet."""
+    found = {w.id: w for w in await store.windows(now) if not w.over}
+    for window in going_on(policy.maintenance, now):
+        if window.id not in found and await store.window(window.id) is None:
+            found[window.id] = window
+    return sorted(found.values(), key=lambda w: (w.starts_at, w.id), reverse=True)
+
+
+async def told_of(store: Store, window_id: str) -> Told | None:
+    """A window, with those that its verdict is for and their deploys; None where it is not known, or forgotten."""
+    window = await store.window(window_id)
+    return None if window is None else await with_deploys(store, window)
+
+
+async def with_deploys(store: Store, window: Window) -> Told:
+    """A window, with those that its verdict is for and their deploys."""
     names = window.verdict.windows if window.verdict is not None else (window.id,)
     windows = [w for w in [await store.window(name) for name in names] if w is not None]
     ids = dict.fromkeys(w.deploy for w in windows if w.deploy)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import settings
+
+from tests.standins.redis_servers import Cluster, RedisServer
 
 # No deadline: a busy machine is not a finding.
 settings.register_profile("alertbot", deadline=None, print_blob=True)
@@ -24,7 +27,11 @@ SERVERS: Final = {
     "prometheus": "prometheus",
     "promtool": "promtool",
     "chromium": "chromium",
+    "redis-server": "redis-server",
 }
+
+
+_numbers = itertools.count()
 
 
 def find_server(name: str) -> Path | None:
@@ -57,6 +64,34 @@ def corpus() -> Path:
 def real_server() -> Callable[[str], Path]:
     """Gives the program of a real server by its name in `SERVERS`; without it, as the marker `real` does."""
     return _require
+
+
+@pytest.fixture(scope="session")
+def redis_server(real_server: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real server, for all tests of this process."""
+    server = RedisServer(real_server("redis-server"), tmp_path_factory.mktemp("redis"), save='""')
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(real_server: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three real servers that share the slots."""
+    cluster = Cluster(real_server("redis-server"), tmp_path_factory.mktemp("cluster"))
+    yield cluster.start()
+    cluster.stop()
+
+
+@pytest.fixture
+def redis_cluster_url(redis_cluster: Cluster) -> Callable[[], str]:
+    """Makes the URL of a new, empty store there."""
+    return lambda: f"{redis_cluster.url}?prefix=t{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Callable[[], str]:
+    """Makes the URL of a new, empty store there."""
+    return lambda: f"{redis_server.url}?prefix=t{os.getpid()}-{next(_numbers)}"
 
 
 def _require(name: str) -> Path:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from alertbot.cli import bot, check, replay, routes, runbook, serve, slack, windows  # noqa: F401  # each adds its commands
+from alertbot.cli import bot, check, replay, routes, runbook, serve, slack, store, windows  # noqa: F401  # each adds its commands
 from alertbot.cli.base import cli, say
 
 __all__ = ["cli", "main"]

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -108,17 +109,21 @@ def quoted(item: str) -> str:
 
 @cli.command()
 @asks_the_bot
-@click.argument("what", nargs=-1, required=True, metavar="INCIDENT | LABEL=VALUE …")
+@click.argument("what", nargs=-1, required=True, metavar="INCIDENT | DEPLOY | WINDOW | LABEL=VALUE …")
 def explain(config_file: Path, url: str | None, token: str | None, as_json: bool, what: tuple[str, ...]) -> None:
     """Why an incident, or the alerts with these labels, were sent, held, or not sent.
+
+    The id of a deploy or of a maintenance window tells what was heard of it, and what ended its hold.
 
     \b
     Examples: alertbot explain 5kq3v7x2ma
               alertbot explain alertname=HighLatency environment=prod
     """
     if len(what) == 1 and "=" not in what[0]:
-        path = f"api/v1/incidents/{what[0]}"
-        (incident,) = ask(config_file, url, token, ("GET", path, (), None))
+        path = f"api/v1/incidents/{quoted(what[0])}"
+        incident: dict[str, Any] | None = None
+        with suppress(No):  # a window, or nothing: that is for the timeline to say
+            (incident,) = ask(config_file, url, token, ("GET", path, (), None))
         entries: list[Mapping[str, Any]] = []
         cursor: str | None = ""
         while cursor is not None:
@@ -129,7 +134,8 @@ def explain(config_file: Path, url: str | None, token: str | None, as_json: bool
         if as_json:
             print_json({"incident": incident, "entries": entries})
             return
-        click.echo(f"{incident['title']}: {incident['status']}, {incident['severity']}")
+        if incident is not None:
+            click.echo(f"{incident['title']}: {incident['status']}, {incident['severity']}")
         _entries(entries)
         return
     query = tuple(("label", f"{k}={v}") for k, v in parse_labels(what).items())

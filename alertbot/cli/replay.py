@@ -6,19 +6,16 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from alertbot.cli.base import CouldNot, ago, cli, config_option, load_config, parse_time, print_json, run, say
+from alertbot.cli.base import CouldNot, ago, cli, config_option, load_config, parse_time, print_json, run
 from alertbot.config.load import Config
 from alertbot.domain.events import RawEvent, Unreadable
 from alertbot.replay import Line, Replay, difference
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
-
-#: Sources that a record may hold and that do nothing in this version.
-NOT_YET: Final = frozenset({"deploy", "maintenance"})
 
 
 @cli.command()
@@ -28,6 +25,7 @@ NOT_YET: Final = frozenset({"deploy", "maintenance"})
 @click.option("--since", default="7d", show_default=True, help="With --from-store: how far back.")
 @click.option("--until", metavar="TIME", help="Let the clock run on until then (RFC 3339).")
 @click.option("--decisions", is_flag=True, help="Also what was not sent, and why.")
+@click.option("--json", "_", is_flag=True, expose_value=False, help="It prints nothing but JSON anyway.")
 @click.argument("events", type=click.File("rb"), required=False)
 def replay(
     config_file: Path,
@@ -79,13 +77,12 @@ async def _replay(config: Config, record: Iterable[RawEvent], end: datetime | No
             await run.feed(event)
         except (Unreadable, ValueError) as e:
             raise CouldNot(f"event {n}: {e}") from None
-    if end is not None:
-        await run.run_until(end)
+    # Also what the last event itself makes due at its own time, as the end of a maintenance does.
+    await run.run_until(end or run.clock.now())
     return run.lines
 
 
 def _read_events(lines: Iterable[bytes]) -> Iterable[RawEvent]:
-    skipped: set[str] = set()
     for n, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -97,14 +94,9 @@ def _read_events(lines: Iterable[bytes]) -> Iterable[RawEvent]:
             raise CouldNot(f"line {n}: an event is an object with `at` (RFC 3339), `source` and `body`") from None
         if at.tzinfo is None:
             raise CouldNot(f"line {n}: `at` has no time zone")
-        if source in NOT_YET:
-            skipped.add(source)
-            continue
         if source not in SOURCES:
             raise CouldNot(f"line {n}: no source is called {source}")
         yield RawEvent(at.astimezone(UTC), source, json.dumps(event.get("body", {})).encode())
-    for source in sorted(skipped):
-        say(f"events of the source {source} are not in effect yet, and were left out")
 
 
 async def _recorded(url: str, since: datetime) -> list[RawEvent]:

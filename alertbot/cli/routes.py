@@ -78,8 +78,9 @@ def _route_json(route: Route) -> dict[str, Any]:
     metavar="A,B",
     help="Exit 1 if the receivers are not these, in this order.",
 )
+@json_option
 @click.argument("labels", nargs=-1, metavar="LABEL=VALUE …")
-def routes_test(config_file: Path, jsonl: bool, verify: str | None, labels: tuple[str, ...]) -> None:
+def routes_test(config_file: Path, jsonl: bool, verify: str | None, as_json: bool, labels: tuple[str, ...]) -> None:
     """The receivers that take a label set, in order, with commas between them.
 
     \b
@@ -89,8 +90,9 @@ def routes_test(config_file: Path, jsonl: bool, verify: str | None, labels: tupl
     different = False
     for given in _label_sets(labels, jsonl):
         seen = severities_of(config.policy).with_severity(given)
-        receivers = ",".join(r.receiver for r in match(config.policy.route, seen))
-        click.echo(receivers)
+        found = [r.receiver for r in match(config.policy.route, seen)]
+        receivers = ",".join(found)
+        print_json({"receivers": found}) if as_json else click.echo(receivers)
         if verify is not None and receivers != verify:
             different = True
             say(f"expected {verify}, got {receivers}")

@@ -27,6 +27,8 @@ def _report(status: str) -> Callable[..., None]:
     def report(
         config_file: Path, url: str | None, token: str | None, as_json: bool, labels: tuple[str, ...], **said: str
     ) -> None:
+        # `--url` is where the bot is, as for every command.
+        said["url"] = said.pop("link")
         fields: dict[str, Any] = {name: value for name, value in said.items() if value}
         if not fields.get("service") and (status == "started" or not fields.get("id")):
             raise CouldNot("--service is missing" + ("" if status == "started" else " (or --id, which start printed)"))
@@ -50,7 +52,7 @@ _WHAT = (
     ("id", "The deploy's id: as `start` printed it, or one of your own."),
     ("author", "Who deploys."),
     ("commit", "The commit."),
-    ("url", "Where to look at it: the pipeline's run."),
+    ("link", "Where to look at it: the pipeline's run."),
     ("diff_url", "Where to see what changed."),
     ("rollback", "The command or link that takes it back."),
     ("title", "What it is, in a line."),

@@ -54,7 +54,7 @@ async def _list(asked: Asked, look: Look, rest: str) -> Answer:
 
 
 async def _mine(asked: Asked, look: Look, rest: str) -> Answer:
-    found = [i for i in await look.open() if asked.who.is_called(i.acknowledged_by)]
+    found = [i for i in await look.open() if asked.who.is_called(i.acknowledged_by) and not i.quieted]
     if not found:
         return say("You have no incident. /incident list shows all that are open.")
     return views.incident_list(f"You have {_count(found)}", found, asked.who, asked.now, look)

@@ -71,8 +71,8 @@ def state_of(incident: Incident, who: Person, now: datetime) -> str:
     """How an incident stands, and who brought it there when."""
     match incident.status:
         case _S.ACKNOWLEDGED:
-            by = _name(incident.acknowledged_by, who)
-            return f"{by} acknowledged it{_ago(incident.acknowledged_at, now)}"
+            by, ago = _name(incident.acknowledged_by, who), _ago(incident.acknowledged_at, now)
+            return f"{by} silenced it{ago}, and nobody has it" if incident.quieted else f"{by} acknowledged it{ago}"
         case _S.RESOLVED:
             if incident.resolved_by:
                 return f"{_name(incident.resolved_by, who)} resolved it{_ago(incident.resolved_at, now)}"

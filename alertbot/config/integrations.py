@@ -45,12 +45,13 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagerDuty(Resolved):
-    """`url` is the base URL that `v2/enqueue` is added to."""
+    """`url` is the base URL that `v2/enqueue` is added to. `notes`: there is a token to write them with."""
 
     routing_key: str = field(repr=False)
     url: str
     client: str
     severity_map: Mapping[str, str]
+    notes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,7 @@ class Entry:
     def destination(self) -> Destination:
         """The same for a decision: without anything secret."""
         i = self.integration
-        return Destination(KINDS[type(i)], i.to, i.lane, i.send_resolved)
+        return Destination(KINDS[type(i)], i.to, i.lane, i.send_resolved, isinstance(i, PagerDuty) and i.notes)
 
 
 def integrations(settings: Settings) -> dict[Key, Integration]:
@@ -206,6 +207,7 @@ def _pagerduty(defaults: Global, config: PagerDutyConfig, names: _Names) -> Page
         url=config.url or defaults.pagerduty_url,
         client=config.client,
         severity_map=dict(config.severity_map),
+        notes=bool(key and defaults.pagerduty_api_token),
     )
 
 

@@ -39,6 +39,7 @@ from alertbot.config.fields import (
     Size,
     UrlPattern,
 )
+from alertbot.redis_url import SCHEMES, RedisUrl
 
 #: "10,000 alerts in one group are one body of 9.3 MB", measured on Alertmanager 0.25.
 MAX_BODY: Final = 32 * 2**20
@@ -66,10 +67,11 @@ def _events_url(url: str) -> str:
 
 def _store_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
-    if scheme in ("redis", "rediss", "redis+sentinel", "redis+cluster"):
-        raise ValueError(f"{scheme}:// is not supported yet: use sqlite:///alertbot.db")
+    if scheme in SCHEMES:
+        RedisUrl.of(url)
+        return url
     if scheme != "sqlite" or not separator:
-        raise ValueError("expected sqlite:/// and a path, such as sqlite:///alertbot.db")
+        raise ValueError("expected sqlite:/// and a path, such as sqlite:///alertbot.db, or redis://")
     if not rest.startswith("/") or not rest.strip("/"):
         raise ValueError("expected a path after sqlite:///; a fourth slash starts an absolute one")
     return url
@@ -135,6 +137,7 @@ class Global(Section):
     prometheus_url: BaseUrl | None = None
     """Not given: no graphs and no error budgets."""
     heartbeat_url: SecretUrl = None
+    heartbeat_every: PositiveDuration = timedelta(minutes=1)
     limits: Limits = Limits()
 
 
@@ -158,6 +161,9 @@ class Store(Section):
 
     url: Annotated[str, AfterValidator(_store_url)] = "sqlite:///alertbot.db"
     retention: PositiveDuration = timedelta(days=30)
+    allow_eviction: Bool = False
+    wait_replicas: Annotated[int, Field(ge=0, le=16)] = 0
+    wait_disk: Bool = False
 
 
 class SeverityModel(Section):

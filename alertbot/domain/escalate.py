@@ -32,9 +32,13 @@ def step_due(work: Work, incident: Incident, held: Hold | None) -> None:
 
 
 def _put_off(work: Work, incident: Incident, step: EscalationStep, held: Hold) -> None:
-    """A hold without an end is looked at again a flush later, and said once."""
+    """A hold that may end at any time is looked at again a flush later, and said once: one without an end, and that of
+    a maintenance window, which people end early.
+    """
     since = incident.unacknowledged_since or work.now
-    again = held.until or work.now + max(work.route(incident).group_interval, deadlines.LOOK_AGAIN)
+    again = work.now + max(work.route(incident).group_interval, deadlines.LOOK_AGAIN)
+    if held.until is not None:
+        again = min(again, held.until) if held.windows else held.until
     work.incidents[incident.id] = replace(incident, escalate_at=again)
     if incident.escalate_at == since + step.after:
         work.say("incident", held.reason, incident=incident.id, by=held.by, until=held.until)

@@ -30,13 +30,16 @@ class ReportedAlert:
 
 @dataclass(frozen=True, slots=True)
 class AlertsReported:
-    """One body of an alerting webhook. `truncated` counts the alerts that the sender cut off."""
+    """One body of an alerting webhook. `truncated` counts the alerts that the sender cut off. `named`: the sender knows
+    its alerts by ids of its own and not, as Alertmanager does, by their labels, which may change while they fire.
+    """
 
     source: str
     alerts: tuple[ReportedAlert, ...]
     group_key: str = ""
     external_url: str = ""
     truncated: int = 0
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ class RemoteChanged:
     """Something happened to an incident in PagerDuty, at a time of PagerDuty's clock.
 
     `event` names the message, `remote` PagerDuty's incident; `incident` and `opening` are ours (empty: not known).
-    `text` is a note, or says what happened else.
+    `text` is a note, or says what happened else. `calls`: by this message, people are being called there.
     """
 
     change: RemoteChange
@@ -183,6 +186,7 @@ class RemoteChanged:
     by: str
     by_person: bool
     text: str = ""
+    calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

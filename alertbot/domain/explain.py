@@ -61,10 +61,10 @@ _SENTENCES: Final[dict[Reason, str]] = {
     Reason.DEPLOY_FAILED: "the deploy {deploy} failed{left}",
     Reason.DEPLOY_END_MISSING: "the end of the deploy {deploy} was never reported: max_duration is over{left}",
     Reason.DEPLOY_TRIED_AGAIN: "the deploy {deploy} is tried again: what its earlier try held is released{left}",
-    Reason.TOO_MANY_HELD: "the deploy held {held} alerts of {service}, more than panic_threshold: the hold ends",
-    Reason.HELD_ALERT_WORSENED: "an alert that the deploy held fires with a higher severity: the hold ends",
+    Reason.TOO_MANY_HELD: "the deploy held more alerts of one service than panic_threshold{many}: the hold ends{left}",
+    Reason.HELD_ALERT_WORSENED: "an alert that the deploy held fires with a higher severity: the hold ends{left}",
     Reason.MAINTENANCE_OVER: "the maintenance window {window} is over{left}",
-    Reason.MAINTENANCE_ENDED: "the maintenance window {window} was ended{left}",
+    Reason.MAINTENANCE_ENDED: "{by} ended the maintenance window {window}{left}",
     Reason.ASKING_ALERTMANAGER: "over: Alertmanager is asked what still fires before that is released",
     Reason.HEARTBEAT: "the heartbeat {by}: it is news only when it is missed",
     Reason.HEARTBEAT_RESOLVED: "the heartbeat {by} is said to be over: if nothing comes, it is missed after its period",
@@ -120,7 +120,8 @@ def sentence(entry: Entry) -> str:
     told = {"waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes, "asked": asked}
     words = _Blank({**entry.details, **told})
     left = f"; {entry.details['left_to']} goes on to hold some of it" if "left_to" in entry.details else ""
+    many = f" ({entry.details['held']} of {entry.details.get('service', '')})" if "held" in entry.details else ""
     comment = f": {entry.details['comment']}" if entry.details.get("comment") else ""
     said = {"waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes}
-    words = _Blank({**entry.details, **said, "left": left, "comment": comment})
+    words = _Blank({**entry.details, **said, "left": left, "many": many, "comment": comment})
     return _SENTENCES[entry.reason].format_map(words)

@@ -183,13 +183,9 @@ def _gain(work: Work, incident: Incident, seen: _Seen) -> None:
         reason = Reason.SEVERITY_RAISED
     work.announce(seen.fresh)
     if incident.status is _S.ACKNOWLEDGED:
-        opened = lifecycle.step(incident, _S.OPEN)
-        opened = replace(
-            opened, openings=incident.openings + 1, acknowledged_at=None, acknowledged_by=None, quieted=False
-        )
-        incident = deadlines.begun(work.policy, opened, work.now)
+        incident = work.again(incident)
     incident = deadlines.rated(work.policy, incident)
-    work.tell(replace(incident, repeat_at=work.next_repeat(incident)), reason)
+    work.tell(replace(incident, repeat_at=work.next_repeat(incident), joined_at=work.now), reason)
 
 
 def _hold(work: Work, alert: Alert, hold: Hold | None) -> Alert:

@@ -25,10 +25,27 @@ NEWS_TOLD: Final = LIVING | {"pagerduty", "email"}
 CALLED_AGAIN: Final = LIVING | {"email", "sms"}
 #: Integrations that get a verdict or a notice. PagerDuty has no place for either, and a text is no place to read one.
 TOLD_OF_WINDOWS: Final = frozenset({"slack", "webhook", "log", "email"})
+#: The integration that tells us what people do there.
+SPEAKS: Final = "pagerduty"
+#: What the kind of a note's own post begins with.
+NOTE: Final = "note:"
 #: One-off posts that are no incident's.
 ONE_OFF: Final = {"verdict": Action.VERDICT, "notice": Action.NOTICE}
 #: Integrations that disturb a person each time: they hear nothing of a flapping incident.
 PAGING: Final = frozenset({"pagerduty", "email", "sms"})
+
+
+def shown_by(delivery: Delivery) -> Level:
+    """What the destination shows: what it was told, unless it said otherwise since."""
+    said, shown = delivery.want.level.said, delivery.shown
+    if said is None or said == shown.said or delivery.want.integration != SPEAKS:
+        return shown
+    return replace(shown, status=said.status, opening=said.opening, said=said)
+
+
+def doubtful(delivery: Delivery) -> bool:
+    """More of its openings may be open there than the one that it shows: each has to be closed."""
+    return delivery.uncertain or shown_by(delivery).opening < delivery.shown.opening
 
 
 def action_for(delivery: Delivery) -> Action | None:
@@ -37,17 +54,17 @@ def action_for(delivery: Delivery) -> Action | None:
     What became stale while the destination was away is not told: an incident that opened and closed in the
     meantime is passed over, except where an earlier attempt may have arrived (`uncertain`).
     """
-    want, shown, integration = delivery.want.level, delivery.shown, delivery.want.integration
+    want, shown, integration = delivery.want.level, shown_by(delivery), delivery.want.integration
     if delivery.want.kind == "remind":
         over = want.status is IncidentStatus.RESOLVED
         return Action.REMIND if want.revision > shown.revision and not over else None
     if want.revision <= shown.revision:
         on_show = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
         return Action.UPDATE if want.found > shown.found and on_show and integration in ENRICHED else None
+    if delivery.want.kind.startswith(NOTE):
+        return Action.UPDATE
     if delivery.want.kind in ONE_OFF:
         return ONE_OFF[delivery.want.kind]
-    if want.known:
-        return None
     if want.quiet and shown.status is not None:
         return Action.UPDATE if integration in LIVING else None
     if want.status is IncidentStatus.RESOLVED:
@@ -85,12 +102,11 @@ def shown_after(delivery: Delivery, action: Action | None) -> Level:
 
     Never an older revision: what a storm's card shows may be ahead of what was last wanted of it.
     """
-    want, shown = delivery.want.level, delivery.shown
+    want, shown = delivery.want.level, shown_by(delivery)
     if action is None:
-        if want.known:
-            return replace(want, opening=shown.opening or want.opening)
         revision, news = max(want.revision, shown.revision), max(want.news, shown.news)
         return replace(want, status=shown.status, opening=shown.opening, revision=revision, news=news)
     if action is Action.ACKNOWLEDGE:
-        return replace(want, opening=shown.opening)
+        # Of an opening that may have arrived, the latest is acknowledged there and those before it are closed.
+        return want if doubtful(delivery) else replace(want, opening=shown.opening)
     return want

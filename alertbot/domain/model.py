@@ -173,6 +173,17 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a destination itself said of an incident's state, for the `count`-th time: what it shows, whatever we told
+    it before. `opening` is the one that it spoke of.
+    """
+
+    count: int
+    status: IncidentStatus
+    opening: int
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """The alerts that one route groups by its `group_by` labels.
 
@@ -239,6 +250,10 @@ class Incident:
     """When what PagerDuty last told of its state happened there, by PagerDuty's clock."""
     remote_events: tuple[str, ...] = ()
     """The latest of its messages: each may come more than once."""
+    remote: Said | None = None
+    """What people last did to it there."""
+    joined_at: datetime | None = None
+    """When people were last told of alerts that they did not know of while it was open."""
     test: bool = False
     silence: Silence | None = None
     """The one that was made through alertbot, while it is to be kept."""
@@ -281,8 +296,8 @@ class Level:
     found: int = 0
     escalated: int = 0
     urged: bool = False
-    known: bool = False
-    """The destination said so itself: it need not be told."""
+    said: Said | None = None
+    """What PagerDuty last said of itself: it is believed over what it was told before that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def acknowledge(work: Work, event: Acknowledged) -> None:
             cause=work.cause,
         )
         work.say("person", Reason.ACKNOWLEDGED, incident=found, by=event.by, details={"via": event.via})
-        work.tell(taken, Reason.ACKNOWLEDGED, via=event.via)
+        work.tell(taken, Reason.ACKNOWLEDGED)
 
 
 def resolve(work: Work, event: ResolvedByPerson) -> None:
@@ -62,7 +62,7 @@ def resolve(work: Work, event: ResolvedByPerson) -> None:
         return
     details = {"via": event.via}
     work.say("person", Reason.RESOLVED_BY_PERSON, incident=incident.id, by=event.by, details=details)
-    work.close(replace(incident, cause=work.cause), Reason.RESOLVED_BY_PERSON, by=event.by, via=event.via)
+    work.close(replace(incident, cause=work.cause), Reason.RESOLVED_BY_PERSON, by=event.by)
     # A heartbeat that a person gave up on is not asked for until it comes again.
     if not incident.test and not incident.route.startswith(f"{HEARTBEAT}:"):
         closed = work.incidents[incident.id]
@@ -77,7 +77,9 @@ def note(work: Work, event: NoteAdded) -> None:
     details = {"via": event.via, "note": event.text}
     work.say("person", Reason.NOTE_ADDED, incident=incident.id, by=event.by, details=details)
     if incident.openings:
-        work.tell(replace(incident, cause=work.cause), Reason.NOTE_ADDED, via=event.via)
+        work.tell(replace(incident, cause=work.cause), Reason.NOTE_ADDED)
+        if event.via != "pagerduty":
+            work.write_note(work.incidents[incident.id])
 
 
 def assign(work: Work, event: Assigned) -> None:
@@ -95,7 +97,7 @@ def assign(work: Work, event: Assigned) -> None:
     )
     details = {"via": event.via, "to": event.to}
     work.say("person", Reason.ASSIGNED, incident=incident.id, by=event.by, details=details)
-    work.tell(given, Reason.ASSIGNED, via=event.via)
+    work.tell(given, Reason.ASSIGNED)
 
 
 def refuse(work: Work, event: ActRefused) -> None:

@@ -31,13 +31,15 @@ class Destination:
     """One integration of a receiver.
 
     `to` is what may be shown of it (a channel, an address, PagerDuty's integration name). `lane` names the thing at the
-    provider whose order, budget and health are shared (a channel, a routing key's hash): never a secret.
+    provider whose order, budget and health are shared (a channel, a routing key's hash): never a secret. `notes`: what
+    people write down is written there too.
     """
 
     integration: str
     to: str
     lane: str
     send_resolved: bool = True
+    notes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from alertbot.domain import deploys, episodes, inhibit
@@ -46,7 +46,9 @@ def deploy_reported(work: Work, event: DeployReported) -> None:
             _follow(work, deploy)
     named = result.deploys[0] if result.deploys else None
     details = _about(named) if named else {"service": event.report.service, "version": event.report.version}
-    work.say("deploy", result.reason, by=event.report.source, details=details)
+    record = named.identity if named is not None and work.window(named.identity) is not None else ""
+    by = "the API" if event.report.source == "api" else event.report.source
+    work.say("deploy", result.reason, incident=record, by=by, details=details)
 
 
 def _about(deploy: Deploy) -> dict[str, str]:
@@ -104,7 +106,7 @@ def maintenance_reported(work: Work, event: MaintenanceReported) -> None:
     about = {"window": event.id, "reason": event.reason}
     if event.action is MaintenanceAction.START:
         if window is not None:
-            work.say("maintenance", Reason.MAINTENANCE_KNOWN, by=event.by, details=about)
+            _record(work, window, Reason.MAINTENANCE_KNOWN, by=event.by, details=about)
             return
         window = Window(
             id=event.id,
@@ -117,18 +119,18 @@ def maintenance_reported(work: Work, event: MaintenanceReported) -> None:
             reason=event.reason,
         )
         work.put_window(window)
-        work.say("maintenance", Reason.MAINTENANCE_STARTED, by=event.by, until=window.ends_at, details=about)
+        _record(work, window, Reason.MAINTENANCE_STARTED, by=event.by, until=window.ends_at, details=about)
     elif window is None or window.kind is not WindowKind.MAINTENANCE:
         work.say("maintenance", Reason.NO_SUCH_WINDOW, by=event.by, details=about)
     elif window.over or window.stopped:
-        work.say("maintenance", Reason.WINDOW_OVER, by=event.by, details=about)
+        _record(work, window, Reason.WINDOW_OVER, by=event.by, details=about)
     elif event.action is MaintenanceAction.END:
         _end(work, window, Reason.MAINTENANCE_ENDED)
-        work.say("maintenance", Reason.MAINTENANCE_ENDED, by=event.by, details=about)
+        _record(work, window, Reason.MAINTENANCE_ENDED, by=event.by, details=about)
     else:
         ends_at = window.ends_at + (event.duration or timedelta(0))
         work.put_window(replace(window, ends_at=ends_at, announced=ends_at - work.now <= NOTICE, asked_at=None))
-        work.say("maintenance", Reason.MAINTENANCE_EXTENDED, by=event.by, until=ends_at, details=about)
+        _record(work, window, Reason.MAINTENANCE_EXTENDED, by=event.by, until=ends_at, details=about)
         _look_again(work, window)
 
 
@@ -166,10 +168,10 @@ def must_not_be_quiet(work: Work, alerts: Iterable[Alert]) -> None:
         risen = next((a for a in held if worst.get(_but_severity(a), 99) < work.policy.rank(a.severity)), None)
         if len(services.get(most, ())) > threshold:
             details = {"deploy": window.deploy, "service": most, "held": str(len(services[most]))}
-            work.say("deploy", Reason.TOO_MANY_HELD, details=details)
+            _record(work, window, Reason.TOO_MANY_HELD, details=details)
             _end(work, window, Reason.TOO_MANY_HELD)
         elif risen is not None:
-            work.say("deploy", Reason.HELD_ALERT_WORSENED, alert=risen, details={"deploy": window.deploy})
+            _record(work, window, Reason.HELD_ALERT_WORSENED, alert=risen, details={"deploy": window.deploy})
             _end(work, window, Reason.HELD_ALERT_WORSENED)
 
 
@@ -211,13 +213,15 @@ def due(work: Work, window_id: str) -> None:
     if work.policy.alertmanager and window.asked_at is None and waiting and window.why not in _AT_ONCE:
         # What it holds is held until the answer, or until the wait for it is over.
         work.put_window(replace(window, asked_at=work.now, ends_at=work.now + ASKING, announced=True))
-        work.say(window.kind.value, Reason.ASKING_ALERTMANAGER, until=work.now + ASKING, details=_named(window))
+        _record(work, window, Reason.ASKING_ALERTMANAGER, until=work.now + ASKING, details=_named(window))
         return
     _release(work, window, held, waiting)
 
 
 #: What is not to wait a second for anything.
 _AT_ONCE: Final = frozenset({Reason.TOO_MANY_HELD, Reason.HELD_ALERT_WORSENED})
+#: What stands in the record from the moment on at which it was to end.
+_RECORDED: Final = _AT_ONCE | {Reason.MAINTENANCE_ENDED}
 
 
 def checked(work: Work, event: ReleaseChecked) -> None:
@@ -251,7 +255,8 @@ def _release(work: Work, window: Window, held: Sequence[Alert], waiting: Sequenc
     kept = {a.identity: hold for a in waiting if (hold := _held_on(work, a)) is not None}
     going_on = {w for hold in kept.values() for w in hold.windows}
     heir = max((w for w in work.windows() if w.id in going_on), key=lambda w: (w.ends_at, w.id), default=None)
-    work.say(window.kind.value, window.why, details=_named(window) | ({"left_to": heir.id} if heir else {}))
+    if heir is not None or window.why not in _RECORDED:
+        _record(work, window, window.why, details=_named(window) | ({"left_to": heir.id} if heir else {}))
     if heir is not None:
         joined = dict.fromkeys((*heir.joined, *window.joined, window.id))
         work.put_window(replace(heir, joined=tuple(joined)))
@@ -282,15 +287,28 @@ def _verdict(work: Work, window: Window, held: Sequence[Alert], kept: Collection
         severity=work.worst(still or alerts),
         windows=(*window.joined, window.id),
         first_after=max(min(a.starts_at for a in alerts) - start, timedelta(0)),
-        still=tuple(
-            StillFiring(a.incident, _name(a), a.severity, max(a.starts_at - start, timedelta(0))) for a in still[:NAMED]
-        ),
+        still=tuple(_by_name(still, start)[:NAMED]),
         cleared_names=tuple(dict.fromkeys(_name(a) for a in gone))[:NAMED],
     )
 
 
+def _by_name(alerts: Sequence[Alert], start: datetime) -> list[StillFiring]:
+    """Alerts in order, those of one name and severity in one incident together."""
+    found: dict[tuple[str, str, str], StillFiring] = {}
+    for a in alerts:
+        key = (a.incident, _name(a), a.severity)
+        one = found.get(key) or StillFiring(*key, after=max(a.starts_at - start, timedelta(0)), count=0)
+        found[key] = replace(one, count=one.count + 1)
+    return list(found.values())
+
+
 def _name(alert: Alert) -> str:
     return alert.labels.get("alertname") or "an alert without a name"
+
+
+def _record(work: Work, window: Window, reason: Reason, **more: object) -> None:
+    """Adds a line to a window's own record, which is kept as an incident's is, under its id."""
+    work.say(window.kind.value, reason, incident=window.id, **more)  # type: ignore[arg-type]  # by name
 
 
 def _named(window: Window) -> dict[str, str]:

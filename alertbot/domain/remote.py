@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from alertbot.domain import deadlines, lifecycle, people
+from alertbot.domain import deadlines, lifecycle, people, silences
 from alertbot.domain.events import Acknowledged, NoteAdded, RemoteChange, RemoteChanged, ResolvedByPerson
-from alertbot.domain.model import Incident, IncidentStatus
+from alertbot.domain.model import Incident, IncidentStatus, Said
 from alertbot.domain.reasons import Reason
 from alertbot.domain.work import Work
 
@@ -38,12 +38,17 @@ def changed(work: Work, event: RemoteChanged) -> None:
         return
     heard = replace(incident, remote_events=(*incident.remote_events, event.event)[-REMEMBERED:])
     work.incidents[incident.id] = heard
+    if event.change is _C.OTHER and event.calls and heard.status is _S.ACKNOWLEDGED:
+        # Given to somebody else, who is called: what the one had who acknowledged, nobody has now.
+        details = {"via": VIA, "what": event.text}
+        work.say("person", Reason.CHANGED_REMOTELY, incident=incident.id, by=event.by, details=details)
+        event = replace(event, change=_C.UNACKNOWLEDGED)
     if event.change in _STATES:
         if _is_late(heard, event):
-            details = {"change": event.change.value}
-            work.say("person", Reason.REMOTE_STALE, incident=incident.id, by=event.by, details=details)
+            _late(work, heard, event)
             return
-        heard = work.incidents[incident.id] = replace(heard, remote_at=event.at)
+        heard = replace(heard, remote_at=event.at, remote=_said(heard, event))
+        work.incidents[incident.id] = heard
     match event.change:
         case _C.ACKNOWLEDGED:
             _acknowledged(work, heard, event)
@@ -62,21 +67,74 @@ def changed(work: Work, event: RemoteChanged) -> None:
             _say_so(work, heard, event)
 
 
+#: What an incident is there after a change by somebody else than us.
+_THERE: Final = {
+    _C.ACKNOWLEDGED: _S.ACKNOWLEDGED,
+    _C.UNACKNOWLEDGED: _S.OPEN,
+    _C.RESOLVED: _S.RESOLVED,
+    _C.REOPENED: _S.OPEN,
+}
+
+
+def _said(incident: Incident, event: RemoteChanged) -> Said | None:
+    """What it shows by its own word. An acknowledgement by no person is our own event, and so is a resolve of what is
+    closed here: what we know of those is newer.
+    """
+    if not event.by_person and (event.change is _C.ACKNOWLEDGED or not incident.told):
+        return incident.remote
+    count = incident.remote.count + 1 if incident.remote is not None else 1
+    return Said(count, _THERE[event.change], event.opening)
+
+
 def _is_late(incident: Incident, event: RemoteChanged) -> bool:
-    """Something later was heard already; or it is of an earlier opening, which we closed ourselves. A flapping
-    incident keeps its opening there.
+    """Something later was heard already; or it is of an earlier opening, which we closed ourselves (a flapping incident
+    keeps its opening there); or it was resolved before people there could know of what fires since; or done anew
+    before it was acknowledged or resolved here.
     """
     if incident.remote_at is not None and event.at < incident.remote_at:
+        return True
+    if event.change is _C.RESOLVED and incident.told and _before_more_joined(incident, event):
+        return True
+    ended = {_C.UNACKNOWLEDGED: incident.acknowledged_at, _C.REOPENED: incident.resolved_at}.get(event.change)
+    if ended is not None and event.at < ended:
         return True
     return event.opening < incident.openings and not incident.flapping
 
 
+def _before_more_joined(incident: Incident, event: RemoteChanged) -> bool:
+    return incident.joined_at is not None and event.at < incident.joined_at
+
+
+def _late(work: Work, incident: Incident, event: RemoteChanged) -> None:
+    """It changes nothing here. What is left of it there is to be what it is here."""
+    details = {"change": event.change.value}
+    work.say("person", Reason.REMOTE_STALE, incident=incident.id, by=event.by, details=details)
+    if event.opening < incident.openings and event.change is _C.REOPENED:
+        # There are two of it there now, under two keys.
+        reopened = replace(incident, remote=_said(incident, event))
+        work.incidents[incident.id] = reopened
+        if incident.told:
+            work.tell(reopened, Reason.REMOTE_STALE)
+    elif event.opening == incident.openings and event.change is _C.RESOLVED and incident.told:
+        # What joined may have been told to what was resolved by then: it is told once more.
+        work.tell(replace(incident, joined_at=work.now), Reason.NEW_ALERT)
+
+
 def _acknowledged(work: Work, incident: Incident, event: RemoteChanged) -> None:
     """By a person. What acknowledges by itself is our own event."""
-    if incident.status is _S.ACKNOWLEDGED or not event.by_person:
+    if not event.by_person or (incident.status is _S.ACKNOWLEDGED and not incident.quieted):
         _echo(work, incident, event)
+        return
+    people.acknowledge(work, Acknowledged(by=event.by, incident=incident.id, via=VIA))
+    taken = work.incidents[incident.id]
+    if taken.status is not _S.ACKNOWLEDGED:
+        return
+    if _before_more_joined(incident, event):
+        # Who took it did not know of what joined before we heard of that, and PagerDuty called nobody for it.
+        work.tell(work.again(taken), Reason.NEW_ALERT)
     else:
-        people.acknowledge(work, Acknowledged(by=event.by, incident=incident.id, via=VIA))
+        # As of when it was done there: what was done there after that may be heard already.
+        work.incidents[incident.id] = replace(taken, acknowledged_at=event.at)
 
 
 def _unacknowledged(work: Work, incident: Incident, event: RemoteChanged) -> None:
@@ -84,16 +142,19 @@ def _unacknowledged(work: Work, incident: Incident, event: RemoteChanged) -> Non
     if incident.status is not _S.ACKNOWLEDGED:
         _echo(work, incident, event)
         return
-    opened = replace(lifecycle.step(incident, _S.OPEN), acknowledged_at=None, acknowledged_by=None, cause=work.cause)
-    _open(work, replace(opened, quieted=False), event, Reason.UNACKNOWLEDGED)
+    opened = replace(lifecycle.step(incident, _S.OPEN), acknowledged_at=None, acknowledged_by=None, quieted=False)
+    _open(work, replace(opened, cause=work.cause), event, Reason.UNACKNOWLEDGED)
 
 
 def _resolved(work: Work, incident: Incident, event: RemoteChanged) -> None:
-    """By a person. PagerDuty may resolve by a time limit: nobody looked then, so here it stays open."""
+    """By a person. PagerDuty may resolve by a time limit: nobody looked then, so here it stays open, and there it is
+    opened again.
+    """
     if not incident.told:
         _echo(work, incident, event)
     elif event.by_person:
         people.resolve(work, ResolvedByPerson(incident=incident.id, by=event.by, via=VIA))
+        work.incidents[incident.id] = replace(work.incidents[incident.id], resolved_at=event.at)
     else:
         _say_so(work, incident, event)
 
@@ -121,14 +182,14 @@ def _reopened(work: Work, incident: Incident, event: RemoteChanged) -> None:
 def _open(work: Work, incident: Incident, event: RemoteChanged, reason: Reason) -> None:
     opened = deadlines.begun(work.policy, replace(incident, repeat_at=work.next_repeat(incident)), work.now)
     work.say("person", reason, incident=incident.id, by=event.by, details={"via": VIA})
-    work.tell(opened, reason, via=VIA)
+    silences.told(work, opened, reason)
 
 
 def _say_so(work: Work, incident: Incident, event: RemoteChanged) -> None:
     details = {"via": VIA, "what": event.text}
     work.say("person", Reason.CHANGED_REMOTELY, incident=incident.id, by=event.by, details=details)
     if incident.told:
-        work.tell(replace(incident, cause=work.cause), Reason.CHANGED_REMOTELY, via=VIA)
+        work.tell(replace(incident, cause=work.cause), Reason.CHANGED_REMOTELY)
 
 
 def _echo(work: Work, incident: Incident, event: RemoteChanged) -> None:

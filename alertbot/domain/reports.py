@@ -57,7 +57,7 @@ def report(work: Work, event: AlertsReported) -> None:
 def _report_one(work: Work, event: AlertsReported, report: ReportedAlert, labels: Mapping[str, str]) -> str:
     identity = report.fingerprint
     rows = work.current(identity)
-    if rows and not same_labels(rows[0].labels, report.labels):
+    if rows and not event.named and not same_labels(rows[0].labels, report.labels):
         identity = fingerprint(report.labels)
         rows = work.current(identity)
     if not rows:

@@ -3,7 +3,7 @@
 A silence is of alerts, not of an incident: what joins later is told. While all that people know of an open incident is
 silenced by people, it counts as acknowledged by who silenced it: PagerDuty stops to call, reminders and escalation
 stop, and when the silence ends and it still fires, it is told anew. An inhibition in Alertmanager stops the reminders
-alone, for nobody has taken the incident (docs/adr/0014).
+alone, for nobody has taken the incident (docs/adr/0013).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def silence(work: Work, event: Silenced) -> None:
         made = replace(made, problem="no Alertmanager is configured")
     details = {"via": event.via, "comment": event.comment}
     work.say("person", Reason.SILENCED, incident=incident.id, by=event.by, until=until, details=details)
-    _told(work, replace(incident, silence=made, cause=work.cause, flush_at=_flushed(incident, work.now)))
+    told(work, replace(incident, silence=made, cause=work.cause, flush_at=_flushed(incident, work.now)))
 
 
 def unsilence(work: Work, event: Unsilenced) -> None:
@@ -101,7 +101,7 @@ def unsilence(work: Work, event: Unsilenced) -> None:
             work.put(replace(alert, silence=None))
     work.say("person", Reason.UNSILENCED, incident=incident.id, by=event.by, details={"via": event.via})
     changed = replace(incident, silence=None, cause=work.cause, flush_at=_flushed(incident, work.now))
-    _told(work, changed, Reason.UNSILENCED)
+    told(work, changed, Reason.UNSILENCED)
 
 
 def kept(work: Work, event: SilenceKept) -> None:
@@ -144,7 +144,7 @@ def seen_there(work: Work, event: SeenThere) -> None:
         if not any(_made_here(a.silence) for a in work.members(incident_id)):
             own = None
         flush_at = _flushed(incident, work.now)
-        _told(work, replace(incident, silence=own, cause=work.cause, flush_at=flush_at), reason)
+        told(work, replace(incident, silence=own, cause=work.cause, flush_at=flush_at), reason)
 
 
 def _said(work: Work, alert: Alert, found: Silence | None) -> Reason | None:
@@ -192,8 +192,10 @@ def _is_over(incident: Incident, own: Silence, now: datetime) -> bool:
     return incident.status is _S.RESOLVED if own.until is None else own.until <= now
 
 
-def _told(work: Work, incident: Incident, reason: Reason = Reason.SILENCED) -> None:
-    """People see that it is silenced, or no longer, wherever they were told of it."""
+def told(work: Work, incident: Incident, reason: Reason = Reason.SILENCED) -> None:
+    """People see that it is silenced, or no longer, wherever they were told of it; or that it is open again, unless
+    all of it is silenced.
+    """
     work.incidents[incident.id] = incident
     _as_a_whole(work, incident, reason)
 
@@ -226,15 +228,7 @@ def _as_a_whole(work: Work, incident: Incident, reason: Reason | None) -> None:
             incident = replace(incident, silence_at=later if due else back.until)
             work.say("incident", back.reason, incident=incident.id, by=back.by, until=back.until)
         else:
-            incident = replace(
-                lifecycle.step(incident, _S.OPEN),
-                openings=incident.openings + 1,
-                acknowledged_at=None,
-                acknowledged_by=None,
-                quieted=False,
-                cause=incident.cause or work.cause,
-            )
-            incident = deadlines.begun(work.policy, replace(incident, repeat_at=work.next_repeat(incident)), work.now)
+            incident = replace(work.again(incident), cause=incident.cause or work.cause)
             reason = Reason.SILENCE_ENDED
     work.incidents[incident.id] = incident
     if reason is not None and incident.told:

@@ -36,12 +36,15 @@ class WindowKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StillFiring:
-    """An alert that fires when its window is over. `after` is the time from the window's start to the alert's."""
+    """Alerts of one name in one incident that fire when their window is over. `after` is the time from the window's
+    start to the first of them.
+    """
 
     incident: str
     name: str
     severity: str
     after: timedelta
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)

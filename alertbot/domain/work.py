@@ -10,7 +10,7 @@ from typing import Final
 from alertbot.domain import deadlines, lifecycle
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.inhibit import SourceLike
-from alertbot.domain.levels import PAGING
+from alertbot.domain.levels import PAGING, SPEAKS
 from alertbot.domain.model import Alert, Cause, Entry, Incident, IncidentStatus, Level, Want
 from alertbot.domain.policy import Receiver
 from alertbot.domain.reasons import NEWS, Reason
@@ -167,6 +167,17 @@ class Work:
         opened = replace(opened, repeat_at=self.next_repeat(opened))
         self.tell(self.changes_state(deadlines.begun(self.policy, opened, self.now)), reason)
 
+    def again(self, incident: Incident) -> Incident:
+        """Its acknowledgement ended: it opens anew, and PagerDuty has to call under another key."""
+        opened = replace(
+            lifecycle.step(incident, _S.OPEN),
+            openings=incident.openings + 1,
+            acknowledged_at=None,
+            acknowledged_by=None,
+            quieted=False,
+        )
+        return deadlines.begun(self.policy, replace(opened, repeat_at=self.next_repeat(opened)), self.now)
+
     def close(
         self,
         incident: Incident,
@@ -174,7 +185,6 @@ class Work:
         *,
         by: str | None = None,
         to: IncidentStatus = _S.RESOLVED,
-        via: str = "",
     ) -> None:
         """People are told that it is over, as far as they knew of it."""
         closed = replace(
@@ -188,7 +198,7 @@ class Work:
         )
         if incident.test:
             closed = replace(closed, flush_at=None)
-        self.tell(closed if incident.test else self.changes_state(closed), reason, via=via)
+        self.tell(closed if incident.test else self.changes_state(closed), reason)
 
     def worst(self, alerts: Iterable[Alert]) -> str:
         """The most urgent severity among them."""
@@ -217,11 +227,11 @@ class Work:
 
     # Telling.
 
-    def tell(self, incident: Incident, reason: Reason, *, only: str = "", via: str = "") -> None:
+    def tell(self, incident: Incident, reason: Reason, *, only: str = "") -> None:
         """Raises what the destinations should show by one revision.
 
         Of a flapping incident, those that page hear nothing more: not from the change on at which it was found to flap,
-        which they are still told. `only` names the one receiver that hears of it; `via` is who said so itself.
+        which they are still told. `only` names the one receiver that hears of it.
         """
         known = self.situation.incidents.get(incident.id)
         was_flapping = known is not None and known.flapping and incident.flapping
@@ -237,22 +247,36 @@ class Work:
         status = incident.status if incident.told else _S.RESOLVED
         level = Level(status, incident.openings, revision, news, quiet=quiet)
         why = Reason.FLAPPING if incident.flapping and reason not in SAID_ALREADY else reason
-        for want in self._told(self.wants_for(incident, why, level), via):
+        for want in self._as_said(incident, self.wants_for(incident, why, level)):
             if want.receiver == only or not (only or (quiet and want.integration in PAGING)):
                 self.wants[want.id] = want
         self.incidents[incident.id] = replace(incident, cause=None)
         if reason not in SAID_ALREADY:
             self.say("notification", why, incident=incident.id, details={"caused_by": reason.value})
 
-    def _told(self, wants: list[Want], via: str) -> list[Want]:
+    def _as_said(self, incident: Incident, wants: list[Want]) -> list[Want]:
         """PagerDuty is not told what it said. Where there are several services it could have been any of them, and it
         is harmless to tell them all.
         """
-        if via != "pagerduty" or len({want.lane for want in wants if want.integration == via}) > 1:
+        said = incident.remote
+        if said is None or len({want.lane for want in wants if want.integration == SPEAKS}) > 1:
             return wants
         return [
-            replace(want, level=replace(want.level, known=True)) if want.integration == via else want for want in wants
+            replace(want, level=replace(want.level, said=said)) if want.integration == SPEAKS else want
+            for want in wants
         ]
+
+    def write_note(self, incident: Incident) -> None:
+        """What was written down just now is written wherever notes are kept, as a post of its own."""
+        level = Level(incident.status, incident.openings, incident.revision, incident.revision)
+        noting = {d for receiver in self.receivers(incident) for d in receiver.destinations if d.notes}
+        lanes: set[str] = set()
+        for want in self.wants_for(incident, Reason.NOTE_ADDED, level, kind=f"note:{incident.revision}"):
+            keeps = any((d.integration, d.to, d.lane) == (want.integration, want.to, want.lane) for d in noting)
+            # Two receivers may have the same service behind them.
+            if keeps and want.lane not in lanes:
+                lanes.add(want.lane)
+                self.wants[want.id] = want
 
     def wants_for(self, incident: Incident, reason: Reason, level: Level, kind: str = "incident") -> list[Want]:
         """One want for each destination that is to hear of it. A post of its own is not for receivers that rest."""

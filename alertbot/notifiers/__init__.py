@@ -15,20 +15,23 @@ if TYPE_CHECKING:
     import aiohttp
 
     from alertbot.config import integrations as config
+    from alertbot.notifiers.pagerduty_rest import PagerDutyRest
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What destinations share. The session stays its owner's, and has `trust_env` off; without one each has its own.
 
-    `limiter` is asked before each call. `host` is the name that ids of mails end in: the external URL's. `timeout`
-    bounds each network call, in seconds. `buttons` are the acts that a chat's cards offer.
+    `limiter` is asked before each call. `rest` is PagerDuty's REST API, where there is a token. `host` is the name that
+    ids of mails end in: the external URL's. `timeout` bounds each network call, in seconds. `buttons` are the acts that
+    a chat's cards offer.
     """
 
     session: aiohttp.ClientSession | None = None
     host: str = ""
     timeout: float = 10.0
     limiter: Limiter = field(default_factory=Unlimited)
+    rest: PagerDutyRest | None = None
     buttons: frozenset[str] = frozenset()
 
 
@@ -77,6 +80,7 @@ def _pagerduty(settings: config.PagerDuty, shared: Shared) -> Notifier:
         timeout=shared.timeout,
         limiter=shared.limiter,
         budget=settings.lane,
+        rest=shared.rest,
     )
 
 

@@ -6,7 +6,7 @@ import logging
 from typing import Final
 
 from alertbot.notifiers.base import Job, Result, Sent
-from alertbot.render import counts, one_line, title
+from alertbot.render import counts, one_line, title, told_lines
 
 _log: Final = logging.getLogger("alertbot.notify")
 
@@ -19,7 +19,9 @@ class LogNotifier:
     async def deliver(self, job: Job) -> Result:
         """Always there."""
         incident = job.incident
-        name, severity, how_many = title(incident), one_line(incident.severity), counts(incident)
+        name, severity = title(incident), one_line(incident.severity)
+        told = told_lines(job.told) if job.told is not None else []
+        how_many = told[0] if told else counts(incident)
         _log.info(
             "%s [%s] %s (%s)",
             job.action.value,
@@ -39,6 +41,7 @@ class LogNotifier:
                 "resolved": incident.resolved,
                 "labels": {one_line(k): one_line(v) for k, v in incident.labels.items()},
                 "url": job.links.incident,
+                **({"told": told} if told else {}),
             },
         )
         return Sent(remote_id=incident.id)

@@ -21,13 +21,18 @@ from functools import partial
 from typing import Any, Final
 
 from alertbot.domain.budgets import COUNT, CRITICAL, NEWS, PAGERDUTY
+from alertbot.domain.levels import NOTE, doubtful, shown_by
 from alertbot.domain.model import Action, IncidentStatus
+from alertbot.domain.reasons import Reason
+from alertbot.domain.remote import SIGNATURE
 from alertbot.domain.storm import Storm
 from alertbot.notifiers.answers import classify, retry_after, safe_words
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Limiter, Result, Retry, Sent, Unlimited
+from alertbot.notifiers.pagerduty_rest import PagerDutyRest, RestError
 from alertbot.render import (
     AlertView,
     alert_view,
+    clean,
     context,
     counts,
     cut,
@@ -48,6 +53,8 @@ with warnings.catch_warnings():
 #: PagerDuty refuses events over 512 KB; what comes near is cut before.
 EVENT_BYTES: Final = 500_000
 SUMMARY: Final = 1024
+#: Characters of a note. PagerDuty names no limit for one.
+NOTE_TEXT: Final = 5_000
 #: Events of one routing key under way at once: as many as the outbox starts in a lane.
 THREADS: Final = 4
 _SEVERITIES: Final = ("critical", "error", "warning", "info")
@@ -57,6 +64,7 @@ _SOURCE: Final = ("instance", "host", "hostname", "node", "pod", "service", "job
 _COMPONENT: Final = ("service", "app", "job")
 _GROUP: Final = ("team", "environment", "env", "cluster")
 
+log = logging.getLogger("alertbot.notifiers.pagerduty")
 # pdpyras logs each answer that it does not like, and so do we: once is enough.
 _quiet: Final = logging.getLogger("alertbot.notifiers.pagerduty.sdk")
 _quiet.disabled = True
@@ -90,7 +98,9 @@ class PagerDutyNotifier:
         timeout: float = 10.0,
         limiter: Limiter | None = None,
         budget: str = "",
+        rest: PagerDutyRest | None = None,
     ) -> None:
+        self._rest = rest
         self.dry: str | None = None if routing_key else "routing_key"
         self._limiter = limiter or Unlimited()
         self._budget = budget or name
@@ -107,6 +117,8 @@ class PagerDutyNotifier:
 
     async def deliver(self, job: Job) -> Result:
         """Sends what `plan` says, in its order; the first event that fails ends the attempt."""
+        if job.delivery.want.kind.startswith(NOTE):
+            return await self._note(job)
         steps = plan(job)
         key = dedup_key(job.incident.id, job.delivery.want.level.opening)
         if self.dry:
@@ -118,6 +130,8 @@ class PagerDutyNotifier:
             until = await self._limiter.spend(PAGERDUTY, self._budget, _urgency(job, kind))
             if until is not None:
                 return Later(until)
+            if kind == "acknowledge" and await self._acknowledged_by_person(job, step_key):
+                continue
             body = self._payload.trigger(job) if kind == "trigger" else {}
             bad = await self._send(job, Event(kind, step_key, body))
             if isinstance(bad, Retry) and bad.after is not None and not bad.uncertain:  # 429
@@ -126,6 +140,40 @@ class PagerDutyNotifier:
             if bad is not None:
                 return bad
         return Sent(remote_id=key)
+
+    async def _acknowledged_by_person(self, job: Job, key: str) -> bool:
+        """Whether it was acknowledged there as the person who did it here. An event says only that somebody did."""
+        by = job.incident.acknowledged_by or ""
+        if self._rest is None or job.incident.quieted or not by:
+            return False
+        try:
+            email = await self._rest.email_of(by)
+            remote = await self._rest.incident_of(key) if email else ""
+            if remote:
+                await self._rest.acknowledge(remote, email)
+        except RestError as e:
+            log.warning("acknowledged by event, not as the person: %s", e, extra={"incident": job.incident.id})
+            return False
+        return bool(remote)
+
+    async def _note(self, job: Job) -> Result:
+        """What somebody wrote down, as a note of theirs; where PagerDuty does not know them, with their name in it."""
+        said = next((e for e in reversed(job.news) if e.reason is Reason.NOTE_ADDED), None)
+        if self._rest is None or said is None:
+            return Failed(f"{self.name}: there is nothing to write, or no pagerduty_api_token to write it with")
+        key = dedup_key(job.incident.id, job.delivery.want.level.opening)
+        text = f"{one_line(said.by)}: {cut(clean(said.details.get('note', '')), NOTE_TEXT)} {SIGNATURE}"
+        try:
+            remote = await self._rest.incident_of(key)
+            if not remote:
+                return Retry(f"{self.name}: PagerDuty has no incident with the key {key}")
+            if job.delivery.uncertain and text in await self._rest.notes(remote):
+                return Sent(remote_id=remote)
+            await self._rest.note(remote, text, await self._rest.email_of(said.by))
+        except RestError as e:
+            words = f"PagerDuty's REST API: {e}"
+            return Retry(words, uncertain=e.status == 0) if e.may_pass else Failed(words)
+        return Sent(remote_id=remote)
 
     async def close(self) -> None:
         """Takes no more events. A request that is under way ends within its own time."""
@@ -268,11 +316,11 @@ def plan(job: Job) -> list[tuple[str, str]]:
     Each is idempotent, so that after a failure the whole is done again. Openings that may be open there under
     an older key (`uncertain`: also those whose trigger may have arrived unknown to us) are resolved first.
     """
-    want, shown = job.delivery.want.level, job.delivery.shown
+    want, shown = job.delivery.want.level, shown_by(job.delivery)
     told = shown.status in (IncidentStatus.OPEN, IncidentStatus.ACKNOWLEDGED)
     first, last = max(shown.opening, 1), max(want.opening, 1)
     maybe_open = {first} if told else set()
-    if job.delivery.uncertain:
+    if doubtful(job.delivery):
         maybe_open |= set(range(first, last + 1))
 
     def key(opening: int) -> str:
@@ -282,7 +330,7 @@ def plan(job: Job) -> list[tuple[str, str]]:
         return [("resolve", key(n)) for n in sorted(maybe_open or {last})]
     if job.action in (Action.REMIND, Action.VERDICT, Action.NOTICE):
         return []  # PagerDuty has reminders of its own; a verdict pages nobody
-    if job.action is Action.ACKNOWLEDGE and not job.delivery.uncertain:
+    if job.action is Action.ACKNOWLEDGE and not doubtful(job.delivery):
         return [("acknowledge", key(first))]
     before = [("resolve", key(n)) for n in sorted(maybe_open) if n < last]
     if want.status is IncidentStatus.ACKNOWLEDGED and job.action not in (Action.UPDATE, Action.ESCALATE):

@@ -1,6 +1,8 @@
-"""PagerDuty's REST API, to read: who is on call. One call is one request, in a thread: pdpyras blocks.
+"""PagerDuty's REST API: who is on call, which incident is which of ours, and acts in a person's name. One call is one
+request, in a thread: pdpyras blocks.
 
-https://developer.pagerduty.com/api-reference/: a list comes in pages, with `more` while there are further ones.
+https://developer.pagerduty.com/api-reference/: a list comes in pages, with `more` while there are further ones. Who
+changes something names a user's mail address in `From`; only a user's own token may leave it out.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from alertbot.notifiers.answers import safe_words
 
@@ -31,7 +34,16 @@ PAGE, PAGES = 100, 20
 
 
 class RestError(Exception):
-    """PagerDuty did not answer, or said no. The message has its own words, and no secret."""
+    """PagerDuty did not answer (`status` 0), or said no. The message has its own words, and no secret."""
+
+    def __init__(self, error: str, status: int = 0) -> None:
+        super().__init__(error)
+        self.status = status
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it makes sense to try again later."""
+        return self.status in (0, 429) or self.status >= 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +100,73 @@ class PagerDutyRest:
                 break
         return found
 
+    async def keys_of(self, remote: str) -> list[str]:
+        """The keys of the alerts of one of PagerDuty's incidents. Raises `RestError`."""
+        answer = await self.get(f"/incidents/{quote(remote, safe='')}/alerts", {})
+        return [str(item.get("alert_key") or "") for item in answer.get("alerts") or () if isinstance(item, dict)]
+
+    async def incident_of(self, key: str) -> str:
+        """PagerDuty's id of the newest incident that was opened under a key; empty where there is none.
+
+        Incidents with alerts have no key of their own: this finds those whose alerts have it [docs].
+        Raises `RestError`.
+        """
+        answer = await self.get("/incidents", {"incident_key": key, "sort_by": "created_at:desc"})
+        found = [item for item in answer.get("incidents") or () if isinstance(item, dict)]
+        return str(found[0].get("id") or "") if found else ""
+
+    async def email_of(self, name: str) -> str:
+        """The address of the only user who is called so; empty where there are none or several. Raises `RestError`."""
+        if "@" in name:
+            return name
+        answer = await self.get("/users", {"query": name})
+        users = [user for user in answer.get("users") or () if isinstance(user, dict)]
+        named = [user for user in users if str(user.get("name", "")).casefold() == name.casefold()]
+        return str(named[0].get("email") or "") if len(named) == 1 else ""
+
+    async def acknowledge(self, remote: str, email: str) -> None:
+        """In the name of the user with this address. Raises `RestError`."""
+        body = {"incident": {"type": "incident_reference", "status": "acknowledged"}}
+        await self._call("PUT", f"/incidents/{quote(remote, safe='')}", {}, body, email)
+
+    async def notes(self, remote: str) -> list[str]:
+        """What stands in an incident's notes. Raises `RestError`."""
+        answer = await self.get(f"/incidents/{quote(remote, safe='')}/notes", {})
+        return [str(item.get("content") or "") for item in answer.get("notes") or () if isinstance(item, dict)]
+
+    async def note(self, remote: str, text: str, email: str) -> None:
+        """Writes one; no address: the token's own user. Raises `RestError`."""
+        await self._call("POST", f"/incidents/{quote(remote, safe='')}/notes", {}, {"note": {"content": text}}, email)
+
     async def get(self, path: str, query: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON of one answer. Raises `RestError`."""
+        return await self._call("GET", path, dict(query))
+
+    async def _call(
+        self, method: str, path: str, query: dict[str, Any], body: Any = None, email: str = ""
+    ) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout + 1):
-                return await loop.run_in_executor(self._threads, self._get, path, dict(query))
+                return await loop.run_in_executor(self._threads, self._request, method, path, query, body, email)
         except TimeoutError:
             raise RestError("it did not answer in time") from None
 
-    def _get(self, path: str, query: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, method: str, path: str, query: dict[str, Any], body: Any, email: str) -> dict[str, Any]:
         """In a thread: a session of requests belongs to one."""
         session = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = _Session(self._token, self._url, self._timeout)
         try:
-            response = session.request("GET", path, params=query)
+            headers = {"From": email} if email else {}
+            response = session.request(method, path, params=query, json=body, headers=headers)
         except pdpyras.PDClientError as e:
             if e.response is None:
                 raise RestError("it cannot be reached") from None
             response = e.response
-        if response.status_code != 200:
+        if response.status_code not in (200, 201):
             said = safe_words(_words(response.text), [self._token])
-            raise RestError(f"it answered {response.status_code}{f': {said}' if said else ''}")
+            raise RestError(f"it answered {response.status_code}{f': {said}' if said else ''}", response.status_code)
         try:
             answer = response.json()
         except ValueError:

@@ -264,7 +264,7 @@ class _Attempt:
             there = await self._said(REMIND)
             if any(message.payload.get("revision") == number for message in there):
                 return
-        message = self.notifier.renderer.reminder(self.job)
+        message = self.notifier.renderer.reminder(self.job, await self._mention())
         metadata = self._metadata(REMIND, revision=number)
         try:
             if card:
@@ -284,6 +284,18 @@ class _Attempt:
             return
         answer = await self._post({}, self.notifier.renderer.told(self.job), self._metadata(TOLD, revision=number))
         self._keep(str(answer.get("channel") or self.channel), str(answer.get("ts") or ""))
+
+    async def _mention(self) -> str:
+        """Of the one who acknowledged, where Slack knows the address; a reminder goes out in any case."""
+        by = self.job.incident.acknowledged_by or ""
+        if self.job.incident.status is not IncidentStatus.ACKNOWLEDGED or "@" not in by:
+            return ""
+        try:
+            found = await self._call("users.lookupByEmail", {"email": by})
+        except (RefusedError, LostError) as e:
+            log.warning("the one who acknowledged is not mentioned: %s", e, extra={"incident": self._incident})
+            return ""
+        return f"<@{(found.get('user') or {}).get('id', '')}>"
 
     async def _reply(self, ts: str, message: Message, metadata: Mapping[str, Any]) -> None:
         await self._post({"thread_ts": ts, "reply_broadcast": message.broadcast or None}, message, metadata)

@@ -19,7 +19,7 @@ from alertbot import render
 READING: Final = frozenset(
     {
         "conversations.history", "conversations.info", "conversations.list", "conversations.replies",
-        "usergroups.users.list", "users.info",
+        "usergroups.users.list", "users.info", "users.lookupByEmail",
     }
 )  # fmt: skip
 

@@ -270,11 +270,19 @@ class Renderer:
         }
         return self._reply(self._say("_news.j2", values), values, broadcast)
 
-    def reminder(self, job: Job) -> Message:
-        """That it still fires and nobody has it: a reply that the channel sees."""
+    def reminder(self, job: Job, mention: str = "") -> Message:
+        """That it still fires and nobody has it: a reply that the channel sees. Where somebody has it, a reply for them
+        alone, with their own mention.
+        """
         job = _as_people_know_it(job)
         values = render.context(replace(job, alerts=()))
-        return self._reply(self._say("remind.j2", values), values, broadcast=True)
+        said = self._say("remind.j2", values)
+        if job.incident.status is not IncidentStatus.ACKNOWLEDGED:
+            return self._reply(said, values, broadcast=True)
+        message = self._reply(said, values, broadcast=False)
+        if not MENTION.fullmatch(mention):
+            return message
+        return replace(message, text=f"{mention} {message.text}", blocks=[*message.blocks, _section(mrkdwn(mention))])
 
     def told(self, job: Job) -> Message:
         """A verdict, or the notice that a maintenance ends soon: a message of its own."""
@@ -326,11 +334,11 @@ def _link(url: str, label: str) -> str:
 def _links(ways: Sequence[tuple[str, str]]) -> str:
     """The ways on, the incident's page last and always. An address too long for a message is on that page."""
     found = [(name, _link(url, escape(name))) for name, url in ways]
-    page = next((link for name, link in found if name == "Incident" and units(link) <= LINKS), "")
+    page = next((link for name, link in found if name in render.PAGES and units(link) <= LINKS), "")
     kept: list[str] = []
     room = LINKS - units(page)
     for name, link in found:
-        if name != "Incident" and units(link) <= min(room - 3, LINK):
+        if name not in render.PAGES and units(link) <= min(room - 3, LINK):
             kept.append(link)
             room -= units(link) + 3
     return " · ".join(filter(None, [*kept, page]))

@@ -23,6 +23,7 @@ from alertbot.sources import (
     pagerduty,
     railway,
     reconcile,
+    sentry,
     vercel,
 )
 
@@ -65,6 +66,7 @@ SOURCES: Final[Mapping[str, Parser]] = MappingProxyType(
         "vercel": _deploys(vercel.parse),
         "railway": _deploys(railway.parse),
         "argocd": _deploys(argocd.parse),
+        "sentry": sentry.parse,
         "maintenance": maintenance.parse,
     }
 )

@@ -85,6 +85,7 @@ def parse(body: bytes, at: datetime) -> Parsed:
         by=text(agent.get("summary")) or text(agent.get("type")) or "PagerDuty",
         by_person=text(agent.get("type")).startswith("user"),
         text=_content(data) if change is RemoteChange.ANNOTATED else _what(kind, data),
+        calls=text(data.get("status")) == "triggered",
     )
     return Parsed(events=(changed,), accepted=1)
 

@@ -6,6 +6,10 @@ The shape of the work: `append` makes raw events durable before a sender is answ
 order, `load`s what the decision needs and `commit`s what was decided, in one transaction with the mark that
 the event is done. The outbox `claim`s deliveries that are due and `record`s their outcome. A claim is a
 lease: when its time has passed another worker may take the delivery, and the late one's `record` is refused.
+
+Several replicas may share a store. An event belongs to the one that appended it, until it has not said for a while that
+it lives (`renew`); a decision counts only if nobody changed what it was made from. A store that one process has for
+itself has nothing to do for that.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from alertbot.domain.budgets import Budget
 from alertbot.domain.deploys import Deploy
@@ -33,6 +37,18 @@ class StoreUnavailable(StoreError):  # a state, and what the answer 503 says
 
 class StoreUnusable(StoreError):  # as above
     """The file or server is damaged, foreign or of a newer version: a person has to look at it."""
+
+
+class Changed(StoreError):  # as above
+    """Another replica was there first: what was loaded has changed since. To be loaded and decided again."""
+
+
+class TakenOver(StoreError):  # as above
+    """These events (seqs) are another replica's by now, and maybe decided."""
+
+    def __init__(self, seqs: Sequence[int]) -> None:
+        super().__init__(f"another replica took over {len(seqs)} events")
+        self.seqs = frozenset(seqs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,7 @@ class Keys:
     windows: frozenset[str] = frozenset()
     """Windows by id; with any name here, also all that are not over."""
     held_in: frozenset[str] = frozenset()
-    """Alerts that one of these windows held in their latest episode, settled ones too."""
+    """Current alerts that one of these windows held in their latest episode, settled ones too."""
     services: frozenset[str] = frozenset()
     """The latest `DEPLOYS_LOADED` deploys of each of these services."""
     deploys_since: datetime | None = None
@@ -97,6 +113,8 @@ class Loaded:
     windows: Sequence[Window] = ()
     deploys: Sequence[Deploy] = ()
     """Each once, by id."""
+    seen: tuple[Any, ...] = field(default=(), compare=False)
+    """What this is a view of: for `Changes.seen`, and each store's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +154,20 @@ class Changes:
     """Upserts by id."""
     deploys: Sequence[Deploy] = ()
     """Upserts by id."""
+    seen: Sequence[Any] = ()
+    """All that was loaded for it: where any of that has changed since, `Changed` is raised and nothing written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A replica lives on. It has to say so again at `again_at` (None: nobody else would ask).
+
+    `taken` is how many undecided events it now has from replicas that died, and how many deliveries of theirs are due
+    again.
+    """
+
+    again_at: datetime | None = None
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +272,21 @@ class Store(Protocol):
         """Makes events durable; returns their seqs, ascending. Concurrent calls share one commit."""
 
     async def undecided(self, limit: int) -> Sequence[StoredEvent]:
-        """Events not done yet, in order of seq. After a crash: what is to be decided first."""
+        """This replica's events that are not done yet, in order of seq. After a crash: what is to be decided first."""
+
+    async def renew(self, now: datetime) -> Renewal:
+        """This replica lives. The events of one that died are its own from now on, and the leases of that one are over.
+
+        To be called before `undecided`.
+        """
+
+    @property
+    def shared(self) -> bool:
+        """Whether other replicas may work on it."""
+
+    @property
+    def changed_elsewhere(self) -> int:
+        """Grows when, as far as this replica has heard, another one changed the status or labels of an alert."""
 
     async def events(self, since: datetime, after: int, limit: int) -> Sequence[StoredEvent]:
         """The record from a time on, in order, past a seq: for `replay --from-store`."""
@@ -253,13 +299,15 @@ class Store(Protocol):
         """A consistent view of what is named."""
 
     async def commit(self, changes: Changes) -> None:
-        """All of it or none."""
+        """All of it or none. Raises `Changed`, and `TakenOver` where an event of `done` is not this replica's."""
 
     async def due(self, now: datetime, limit: int) -> Due:
-        """Incidents and windows whose `wake_at` has come, at most so many of each."""
+        """Incidents and windows whose `wake_at` has come, at most so many of each. No other replica gets these
+        incidents for a while.
+        """
 
     async def next_wake(self) -> datetime | None:
-        """The earliest `wake_at` of all incidents and windows."""
+        """The earliest `wake_at` of all incidents and windows; of one that another replica has, the end of that."""
 
     async def firing(self, after: tuple[str, str], limit: int) -> Sequence[Alert]:
         """Unsettled alerts in order of (incident, identity), past a place: for a changed policy."""

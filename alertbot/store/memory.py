@@ -36,6 +36,7 @@ from alertbot.store.base import (
     Outcome,
     Page,
     Parked,
+    Renewal,
     Source,
     Stats,
 )
@@ -119,6 +120,19 @@ class MemoryStore:
     async def undecided(self, limit: int) -> Sequence[StoredEvent]:
         return [self._events[seq] for seq, _ in zip(self._undecided, range(limit), strict=False)]
 
+    async def renew(self, now: datetime) -> Renewal:
+        return Renewal()
+
+    @property
+    def shared(self) -> bool:
+        """One process has it for itself."""
+        return False
+
+    @property
+    def changed_elsewhere(self) -> int:
+        """Nobody else writes here."""
+        return 0
+
     async def events(self, since: datetime, after: int, limit: int) -> Sequence[StoredEvent]:
         found = (e for e in self._events.values() if e.seq > after and e.event.at >= since)
         return [event for event, _ in zip(found, range(limit), strict=False)]
@@ -131,7 +145,8 @@ class MemoryStore:
     async def load(self, keys: Keys) -> Loaded:
         places = {(i, identity) for identity in keys.identities for i in self._current.get(identity, ())}
         places |= {(i, identity) for i in keys.members for identity in self._unsettled.get(i, ())}
-        places |= {place for window in keys.held_in for place in self._held_in.get(window, ())}
+        held = (place for window in keys.held_in for place in self._held_in.get(window, ()))
+        places |= {place for place in held if self._alerts[place].current}
         labelled = [] if keys.labels is None else self._labelled(keys.labels)
         ids = {*keys.incidents, *keys.members, *labelled}
         ids |= {self._newest[key][-1] for key in keys.incident_keys if self._newest.get(key)}

@@ -38,6 +38,7 @@ from alertbot.store.base import (
     Outcome,
     Page,
     Parked,
+    Renewal,
     Stats,
     StoreError,
     StoreUnavailable,
@@ -160,6 +161,19 @@ class SqliteStore:
 
     async def undecided(self, limit: int) -> Sequence[StoredEvent]:
         return await self._read(lambda c: bodies(c, UNDECIDED, (), 0, limit))
+
+    async def renew(self, now: datetime) -> Renewal:
+        return Renewal()
+
+    @property
+    def shared(self) -> bool:
+        """One process has it for itself."""
+        return False
+
+    @property
+    def changed_elsewhere(self) -> int:
+        """Nobody else writes here."""
+        return 0
 
     async def events(self, since: datetime, after: int, limit: int) -> Sequence[StoredEvent]:
         start = codec.us(since)

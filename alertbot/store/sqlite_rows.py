@@ -125,7 +125,7 @@ _WAITING: Final = (
 _HELD_IN: Final = (
     "SELECT group_concat(a.doc) FROM (SELECT DISTINCT h.incident, h.identity FROM json_each(?) AS k"
     " CROSS JOIN held AS h ON h.window = k.value) AS h"
-    " CROSS JOIN alerts AS a ON a.incident = h.incident AND a.identity = h.identity"
+    " CROSS JOIN alerts AS a ON a.incident = h.incident AND a.identity = h.identity AND a.current = 1"
 )
 _WINDOWS: Final = (
     "SELECT group_concat(w.doc) FROM windows AS w WHERE w.over_at IS NULL OR w.id IN (SELECT value FROM json_each(?))"
@@ -182,8 +182,11 @@ def _load_named(c: sqlite3.Connection, keys: Keys, labelled: list[str]) -> Loade
     found = c.execute(f"SELECT {sql}", params).fetchone()
     current, members, held, by_id, by_key, relations, waiting, windows, of_services, recent = found
     alerts = {
-        (a.incident, a.identity): a for docs in (current, members, held) for a in codec.alerts.decode(f"[{docs or ''}]")
+        (a.incident, a.identity): a for docs in (current, members) for a in codec.alerts.decode(f"[{docs or ''}]")
     }
+    was_held = codec.alerts.decode(f"[{held or ''}]")
+    # A row says that it was held once; the alert says whether that was in its latest episode.
+    alerts |= {(a.incident, a.identity): a for a in was_held if not keys.held_in.isdisjoint(a.held_in)}
     incidents = {i.id: i for docs in (by_id, by_key) for i in codec.incidents.decode(f"[{docs or ''}]")}
     deploys = {d.id: d for docs in (of_services, recent) for d in codec.deploys.decode(f"[{docs or ''}]")}
     return Loaded(

@@ -12,12 +12,14 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from alertbot.domain import model
+from alertbot.domain.deploys import Deploy
 from alertbot.domain.durations import DurationError, parse_duration
 from alertbot.domain.events import Unreadable
 from alertbot.domain.model import IncidentStatus
-from alertbot.domain.windows import WindowKind, going_on
+from alertbot.domain.windows import Window, WindowKind, going_on
 from alertbot.sources import SOURCES, alertmanager
 from alertbot.store.base import Parked
+from alertbot.verdicts import open_windows
 from alertbot.web import shapes
 from alertbot.web.body import read_body
 from alertbot.web.errors import Refused, request_trace_id
@@ -82,12 +84,12 @@ class Api:
         return _json(await self._shape(await self._find(request), ALERTS))
 
     async def timeline(self, request: web.Request) -> web.Response:
-        """Every decision about one incident, the oldest first."""
-        incident = await self._find(request)
+        """Every decision about one incident, or about the window of a deploy or maintenance, the oldest first."""
+        name, store = request.match_info["id"], self._bot.store
+        if await store.window(name) is None:
+            await self._find(request)
         page = await _with_cursor(
-            self._bot.store.entries(
-                incident=incident.id, cursor=request.query.get("cursor"), limit=_limit(request.query, 200)
-            )
+            store.entries(incident=name, cursor=request.query.get("cursor"), limit=_limit(request.query, 200))
         )
         return _json(shapes.Timeline(entries=[shapes.entry_shape(e) for e in page.entries], next=page.next))
 
@@ -158,7 +160,7 @@ class Api:
         now = bot.clock()
         since = _since(query["since"], now) if "since" in query else now - bot.policy.deploys.lookback
         found = await bot.store.deploys(since, query.get("service"), _limit(query, 100))
-        open_ = {w.id: w.ends_at for w in await bot.store.windows(now) if not w.over}
+        open_ = {w.id: w.ends_at for w in await bot.store.windows(now) if _holds(w, now)}
         return _json(shapes.Deploys(deploys=[shapes.deploy_shape(d, open_.get(d.identity)) for d in found]))
 
     async def report_deploy(self, request: web.Request) -> web.Response:
@@ -167,29 +169,31 @@ class Api:
         fields = {name: value for name, value in body.model_dump().items() if value}
         if body.status == "started":
             fields.setdefault("id", secrets.token_hex(5))
+        elif body.id and not body.service and await self._deploy(body, body.id) is None:
+            raise Refused(404, "there is no such deploy", "id")  # a misspelt id must not become a deploy of nothing
         await self._accept("deploy", fields, request_trace_id(request))
-        store = self._bot.store
-        found = await store.deploys(datetime.min.replace(tzinfo=UTC), body.service or None)
-        named = f"api:{fields.get('id', '')}"
-        same = (body.service, body.environment, body.version)
-        for deploy in found:
-            if named in deploy.aliases or ("id" not in fields and same == deploy.place):
-                window = await store.window(deploy.identity)
-                holds = window.ends_at if window is not None and not window.over else None
-                return _json(shapes.deploy_shape(deploy, holds))
-        raise Refused(404, "there is no such deploy", "id")
+        deploy = await self._deploy(body, fields.get("id", ""))
+        if deploy is None:
+            raise Refused(404, "there is no such deploy", "id")
+        window = await self._bot.store.window(deploy.identity)
+        holds = window.ends_at if window is not None and _holds(window, self._bot.clock()) else None
+        return _json(shapes.deploy_shape(deploy, holds))
+
+    async def _deploy(self, body: shapes.NewDeploy, ident: str) -> Deploy | None:
+        """The known deploy that a body means: by its id, else by where it goes."""
+        found = await self._bot.store.deploys(datetime.min.replace(tzinfo=UTC), body.service or None)
+        named, same = f"api:{ident}", (body.service, body.environment, body.version)
+        return next((d for d in found if named in d.aliases or (not ident and same == d.place)), None)
 
     async def maintenance(self, request: web.Request) -> web.Response:
         """Maintenance windows that are open, repeating ones too, or were since then."""
         bot, now = self._bot, self._bot.clock()
-        ended = "since" in request.query
-        since = _since(request.query["since"], now) if ended else now
-        windows = [w for w in await bot.store.windows(since) if w.kind is WindowKind.MAINTENANCE]
-        found = {w.id: w for w in windows if ended or not (w.over or w.stopped)}
-        for window in going_on(bot.policy.maintenance, now):
-            if await bot.store.window(window.id) is None:
-                found[window.id] = window
-        shown = [shapes.maintenance_shape(w, bot.policy) for w in found.values()]
+        windows = [w for w in await open_windows(bot.store, bot.policy, now) if not w.stopped]
+        if "since" in request.query:
+            known = {w.id for w in windows}
+            past = await bot.store.windows(_since(request.query["since"], now))
+            windows += [w for w in past if w.id not in known]
+        shown = [shapes.maintenance_shape(w, bot.policy) for w in windows if w.kind is WindowKind.MAINTENANCE]
         return _json(shapes.MaintenanceList(maintenance=sorted(shown, key=lambda w: w.starts_at, reverse=True)))
 
     async def report_maintenance(self, request: web.Request) -> web.Response:
@@ -324,6 +328,11 @@ class Api:
             if word == severity.name or word in severity.aliases:
                 return severity.name
         raise Refused(400, f"no such severity; there are: {', '.join(s.name for s in severities)}", "severity")
+
+
+def _holds(window: Window, now: datetime) -> bool:
+    """Not over, and not about to be."""
+    return not window.over and window.ends_at > now
 
 
 def _json(shape: BaseModel) -> web.Response:

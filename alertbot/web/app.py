@@ -9,7 +9,7 @@ from aiohttp import web
 import alertbot
 from alertbot.web import api, openapi, shapes
 from alertbot.web.api import Api
-from alertbot.web.deploys import deploy_webhook
+from alertbot.web.deploys import signed_webhook
 from alertbot.web.door import Door
 from alertbot.web.errors import middleware
 from alertbot.web.operate import Operate
@@ -49,12 +49,16 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         ),
         *(
             Endpoint(
-                "POST", f"/webhooks/{sender}{'/{token}' if sender == 'railway' else ''}", deploy_webhook(bot, sender),
-                Access.SIGNED, f"What {name} says of deploys; answered once it is durable",
+                "POST", f"/webhooks/{sender}{'/{token}' if sender == 'railway' else ''}", signed_webhook(bot, sender),
+                Access.SIGNED, f"What {name}; answered once it is durable",
                 shapes.Accepted, errors=(400, 408, 413, 415),
             )
             for sender, name in
-            (("github", "GitHub"), ("vercel", "Vercel"), ("railway", "Railway"), ("argocd", "Argo CD"))
+            (
+                ("github", "GitHub says of deploys"), ("vercel", "Vercel says of deploys"),
+                ("railway", "Railway says of deploys"), ("argocd", "Argo CD says of deploys"),
+                ("sentry", "Sentry says of its issues and alert rules"),
+            )
         ),
         Endpoint(
             "GET", "/api/v1/deploys", it.deploys, Access.API,
@@ -63,6 +67,7 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         Endpoint(
             "POST", "/api/v1/deploys", it.report_deploy, Access.API,
             "Say that a deploy started, succeeded or failed", shapes.Deploy, body=shapes.NewDeploy,
+            errors=(404,),
         ),
         Endpoint(
             "GET", "/api/v1/maintenance", it.maintenance, Access.API,
@@ -89,7 +94,7 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         Endpoint("GET", incident, it.incident, Access.API, "One incident", shapes.Incident),
         Endpoint(
             "GET", f"{incident}/timeline", it.timeline, Access.API,
-            "Every decision about one incident with its reason, the oldest first",
+            "Every decision about one incident, deploy or maintenance window with its reason, the oldest first",
             shapes.Timeline, query=api.TIMELINE_QUERY,
         ),
         Endpoint(
@@ -146,6 +151,10 @@ def endpoints(bot: Bot) -> tuple[Endpoint, ...]:
         Endpoint(
             "GET", "/incidents/{id}", pages.incident, Access.PAGE,
             "The page: one incident's story", "text/html",
+        ),
+        Endpoint(
+            "GET", "/windows/{id}", pages.window, Access.PAGE,
+            "The page: a deploy or maintenance window, and what it holds", "text/html",
         ),
         Endpoint("GET", "/runbooks/{name}", pages.runbook, Access.PAGE, "The page: one runbook", "text/html"),
     )  # fmt: skip

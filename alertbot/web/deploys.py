@@ -1,4 +1,4 @@
-"""Who deploys tells us: each sender by its own signature or token, answered once what it says is durable."""
+"""Who deploys tells us, and Sentry: each by its own signature or token, answered once what it says is durable."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from urllib.parse import parse_qs
 
 from aiohttp import hdrs, web
 
-from alertbot.domain.events import Unreadable
+from alertbot.domain.events import AlertsReported, Unreadable
 from alertbot.sources import SOURCES
 from alertbot.web import shapes, signatures
 from alertbot.web.body import read_body
+from alertbot.web.door import AlertCounters
 from alertbot.web.errors import SOURCE, Refused, request_trace_id
 from alertbot.web.ports import Bot
 from alertbot.web.routes import Handler
@@ -27,6 +28,7 @@ SENDERS: Final[Mapping[str, Genuine]] = {
     "vercel": lambda r, secret, body: signatures.vercel(secret, body, r.headers.get("x-vercel-signature")),
     "railway": lambda r, secret, body: signatures.token(secret, r.match_info["token"]),
     "argocd": lambda r, secret, body: signatures.token(secret, _bearer(r)),
+    "sentry": lambda r, secret, body: signatures.sentry(secret, body, r.headers.get("Sentry-Hook-Signature")),
 }
 
 
@@ -35,8 +37,8 @@ def _bearer(request: web.Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def deploy_webhook(bot: Bot, sender: str) -> Handler:
-    """`POST /webhooks/<sender>`. What tells of no deploy is answered 200 too, and not kept."""
+def signed_webhook(bot: Bot, sender: str) -> Handler:
+    """`POST /webhooks/<sender>`. What tells of no deploy or alert is answered 200 too, and not kept."""
     genuine, parse = SENDERS[sender], SOURCES[sender]
 
     async def handle(request: web.Request) -> web.Response:
@@ -56,6 +58,8 @@ def deploy_webhook(bot: Bot, sender: str) -> Handler:
             raise Refused(400, str(e), e.where) from None
         if parsed.events:
             await bot.accept(sender, body, parsed, request_trace_id(request))
+            if isinstance(parsed.events[0], AlertsReported):
+                AlertCounters(bot.metrics, sender).add(parsed)
         answer = shapes.Accepted(accepted=parsed.accepted, set_aside=0)
         return web.Response(body=answer.model_dump_json().encode(), content_type="application/json")
 

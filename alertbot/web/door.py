@@ -28,7 +28,7 @@ class Door:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
-        self._counted = _Counters(bot.metrics)
+        self._counted = AlertCounters(bot.metrics, "alertmanager")
 
     async def alertmanager(self, request: web.Request) -> web.Response:
         """Takes the alerts of one body.
@@ -93,15 +93,16 @@ class Door:
         return web.json_response({"accepted": parsed.accepted, "set_aside": 0})
 
 
-class _Counters:
-    """The door's metrics with their labels looked up once."""
+class AlertCounters:
+    """The metrics of one sender's alerts, with their labels looked up once."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._firing = metrics.alerts_received.labels("alertmanager", "firing")
-        self._resolved = metrics.alerts_received.labels("alertmanager", "resolved")
-        self._set_aside = metrics.alerts_set_aside.labels("alertmanager")
+    def __init__(self, metrics: Metrics, source: str) -> None:
+        self._firing = metrics.alerts_received.labels(source, "firing")
+        self._resolved = metrics.alerts_received.labels(source, "resolved")
+        self._set_aside = metrics.alerts_set_aside.labels(source)
 
     def add(self, parsed: Parsed) -> None:
+        """Counts the alerts of one body."""
         for event in parsed.events:
             if isinstance(event, AlertsReported):
                 firing = sum(alert.firing for alert in event.alerts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from functools import wraps
 from typing import Any, Final
 
@@ -14,9 +15,11 @@ from markupsafe import Markup
 from alertbot import render
 from alertbot.domain.explain import sentence
 from alertbot.domain.model import SEVERITY_LABEL, Entry, Incident, IncidentStatus
-from alertbot.notifiers.base import Links
+from alertbot.domain.windows import Window
+from alertbot.notifiers.base import Links, Told
 from alertbot.paths import data_dir
-from alertbot.store.base import Store, StoreError
+from alertbot.store.base import Keys, Store, StoreError
+from alertbot.verdicts import open_windows, title, told_of, with_deploys
 from alertbot.web import shapes
 from alertbot.web.errors import Refused
 from alertbot.web.ports import Bot
@@ -26,6 +29,7 @@ from alertbot.web.routes import Handler
 INCIDENTS: Final = 200
 RESOLVED: Final = 10
 ALERTS: Final = 100
+WINDOWS: Final = 20
 ENTRIES: Final = 200
 
 _OPEN: Final = (IncidentStatus.OPEN.value, IncidentStatus.ACKNOWLEDGED.value)
@@ -51,6 +55,7 @@ class Pages:
         }
         self.overview: Final[Handler] = self._with_store(self._overview)
         self.incident: Final[Handler] = self._with_store(self._incident)
+        self.window: Final[Handler] = self._with_store(self._window)
         self.runbook: Final[Handler] = self._runbook
 
     async def _overview(self, request: web.Request) -> web.Response:
@@ -69,6 +74,7 @@ class Pages:
                 ("Held and waiting", [r for r in rows if r["status"] in _WAITING]),
                 ("Resolved", [self._row(i) for i in resolved.incidents if not i.watch]),
             ],
+            windows=await self._windows(now),
             current=len(rows),
             more=more,
             dry=bot.view.dry,
@@ -89,6 +95,8 @@ class Pages:
         alerts = await bot.store.members(incident.id, limit=ALERTS + 1)
         entries, dropped = await _latest(bot.store, incident.id)
         found = await bot.enrichment(incident, alerts[:ALERTS])
+        holding = dict.fromkeys(name for a in alerts[:ALERTS] if a.hold is not None for name in a.hold.windows)
+        windows = {told.window.id: _title(told) for w in holding if (told := await told_of(bot.store, w)) is not None}
         links = Links(runbook=found.runbook.url if found.runbook is not None else "")
         return self._page(
             "incident.html",
@@ -99,10 +107,44 @@ class Pages:
             runbook=render.runbook_view(found.runbook),
             ways=render.ways(links, found.links),
             known=render.known(found, now),
+            windows=windows,
             alerts=[render.alert_view(alert) for alert in alerts[:ALERTS]],
             more_alerts=len(alerts) > ALERTS,
             deliveries=[shapes.delivery_shape(d) for d in await bot.store.deliveries(incident.id)],
             entries=[(entry, render.clean(sentence(entry)), _about(entry, incident)) for entry in entries],
+            dropped=dropped,
+        )
+
+    async def _windows(self, now: datetime) -> list[tuple[Window, str, int]]:
+        """The deploys and maintenance windows that go on, each with its title and how many alerts it holds."""
+        store = self._bot.store
+        windows = (await open_windows(store, self._bot.policy, now))[:WINDOWS]
+        held = await store.load(Keys(held_in=frozenset(w.id for w in windows)))
+        waiting = [a.hold.windows for a in held.alerts if a.firing and a.hold is not None]
+        return [(w, _title(await with_deploys(store, w)), sum(w.id in ids for ids in waiting)) for w in windows]
+
+    async def _window(self, request: web.Request) -> web.Response:
+        """A deploy or maintenance window: what it holds or held, its verdict, and every decision."""
+        bot, now, name = self._bot, self._bot.clock(), request.match_info["id"]
+        found = [w for w in await open_windows(bot.store, bot.policy, now) if w.id == name]
+        told = await with_deploys(bot.store, found[0]) if found else await told_of(bot.store, name)
+        if told is None:
+            raise Refused(404, "there is no such deploy or maintenance window", "id")
+        entries, dropped = await _latest(bot.store, name)
+        held = list((await bot.store.load(Keys(held_in=frozenset({name, *told.window.joined})))).alerts)
+        held.sort(key=lambda a: (not a.firing, a.starts_at))
+        return self._page(
+            "window.html",
+            now=now,
+            title=_title(told),
+            window=told.window,
+            deploys=told.deploys,
+            labels={render.one_line(k): render.one_line(v) for k, v in sorted(told.window.labels.items())},
+            ways=render.deploy_links(told.deploys),
+            said=render.told_lines(told) if told.window.verdict is not None else [],
+            alerts=[(render.alert_view(a), a.incident) for a in held[:ALERTS]],
+            more=max(0, len(held) - ALERTS),
+            entries=[(entry, render.clean(sentence(entry)), "") for entry in entries],
             dropped=dropped,
         )
 
@@ -178,6 +220,10 @@ class Pages:
     def _page(self, template: str, status: int = 200, **words: Any) -> web.Response:
         text = self._templates.get_template(template).render(words)
         return web.Response(status=status, text=text, content_type="text/html", headers=self._headers)
+
+
+def _title(told: Told) -> str:
+    return render.one_line(title(told))
 
 
 async def _latest(store: Store, incident: str) -> tuple[Sequence[Entry], bool]:

@@ -26,6 +26,11 @@ def vercel(secret: str, body: bytes, signature: str | None) -> bool:
     return _same(_hex(secret, body, "sha1"), signature) and bool(secret)
 
 
+def sentry(secret: str, body: bytes, signature: str | None) -> bool:
+    """Sentry-Hook-Signature: hex HMAC-SHA256, nothing before it. The secret is the integration's client secret."""
+    return _same(_hex(secret, body, "sha256"), signature) and bool(secret)
+
+
 def pagerduty(secret: str, body: bytes, signatures: str | None) -> bool:
     """X-PagerDuty-Signature: a list of `v1=` and hex HMAC-SHA256, one for each secret while they are exchanged. One
     that fits is enough; other versions are passed over.

@@ -108,12 +108,16 @@ class Bot:
     """The bot in `folder`, with Slack, PagerDuty (behind `wire`, which can be cut), Twilio, SMTP and a webhook.
 
     `config` is what the file says from `severities` on; `{hook}` in it is the webhook stand-in's base URL. `environ`
-    are the variables it is started with. `log` is all that it logged, `seen` all that it answered to the test.
+    are the variables it is started with. Without `store_url` it has a file. `log` is all that it logged, `seen` all
+    that it answered to the test.
     """
 
-    def __init__(self, folder: Path, config: str = EXAMPLE, environ: Mapping[str, str] = ENVIRON) -> None:
+    def __init__(
+        self, folder: Path, config: str = EXAMPLE, environ: Mapping[str, str] = ENVIRON, store_url: str = ""
+    ) -> None:
         self.config_file = folder / "alertbot.yml"
         self.store_file = folder / "alertbot.db"
+        self.store_url = store_url or f"sqlite:///{self.store_file}"
         self.config = config
         self.environ = dict(environ)
         self.clock = MovableClock(START)
@@ -226,7 +230,7 @@ class Bot:
             f"  external_url: {EXTERNAL_URL}\n"
             "  webhook_tokens: [${ALERTBOT_WEBHOOK_TOKEN}]\n"
             "  api_tokens: [${ALERTBOT_API_TOKEN}]\n"
-            f"store: {{url: 'sqlite:///{self.store_file}'}}\n"
+            f"store: {{url: '{self.store_url}'}}\n"
         )
         for old, new in (head or {}).items():
             assert old in text
@@ -325,7 +329,13 @@ class Bot:
     async def settle(self) -> None:
         """Returns when all is decided and delivered that can be at this time. What a stand-in holds back is left."""
         await self.app.desk.idle()
-        await settle(self.app.store, self.clock, self.app.outbox, lambda: sum(s.faults.held for s in self._standins()))
+
+        def held() -> int:
+            """Attempts that a destination holds; and one search, however many of its questions Prometheus holds."""
+            searches = self.app.enricher.under_way if self.prometheus.faults.held else 0
+            return searches + sum(s.faults.held for s in self._standins() if s is not self.prometheus)
+
+        await settle(self.app.store, self.clock, self.app.outbox, held)
 
     async def advance(self, span: str) -> None:
         """Moves the clock on, and stops at each time at which something becomes due."""

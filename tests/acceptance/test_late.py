@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.bot import WHOLE_EXAMPLE, Bot
+from tests.acceptance.bot import EXAMPLE, WHOLE_EXAMPLE, Bot
 
 
 @pytest.fixture
@@ -76,3 +77,18 @@ async def test_a_prometheus_that_falls_silent_is_an_incident_over_restarts_and_n
         await bot.advance("1m")
         assert [i["status"] for i in await bot.incidents()] == ["resolved"]
         assert bot.pagerduty.open() == []
+
+
+async def test_who_acknowledged_and_did_not_resolve_is_reminded_in_the_thread_by_name(tmp_path: Path) -> None:
+    config = EXAMPLE.replace("ack_within: 5m}", "ack_within: 5m, remind_acknowledged: true}")
+    async with Bot(tmp_path, config) as bot:
+        await bot.fire(bot.alert("Down"))
+        await bot.act(f"/api/v1/incidents/{(await bot.incident('Down'))['id']}/acknowledge", by="alice@example.org")
+        await bot.advance("10s")
+        await bot.heard()
+        await bot.advance("1h")
+        assert await bot.heard() == ["slack #critical-alerts remind Down"]
+        reminder = [m for m in bot.slack.messages("#critical-alerts") if "thread_ts" in m][-1]
+        assert "acknowledged by alice@example.org 5 min ago, and not resolved" in str(reminder["blocks"])
+        assert re.search(r"<@U[A-Z0-9]+>", str(reminder["blocks"]))
+        assert reminder.get("subtype") != "thread_broadcast", "it is for alice alone"

@@ -236,7 +236,8 @@ async def locked(file: Path) -> AsyncIterator[None]:
             intruder.execute("ROLLBACK")
 
 
-async def test_a_store_that_is_away_is_a_503_and_not_ready_and_both_end_by_themselves(bot: Bot) -> None:
+async def test_a_store_that_is_away_is_a_503_and_not_ready_and_both_end_by_themselves(sqlite_bot: Bot) -> None:
+    bot = sqlite_bot
     await bot.fire(bot.alert("Before"))
     await bot.heard()
     down = bot.alert("Down")
@@ -256,7 +257,8 @@ async def test_a_store_that_is_away_is_a_503_and_not_ready_and_both_end_by_thems
     ]
 
 
-async def test_two_bots_on_one_file_are_one_bot_and_a_clear_error(bot: Bot) -> None:
+async def test_two_bots_on_one_file_are_one_bot_and_a_clear_error(sqlite_bot: Bot) -> None:
+    bot = sqlite_bot
     with pytest.raises(StoreUnusable, match=r"alertbot\.db.*another alertbot"):
         await App(bot.config_file, bot.environ, clock=bot.clock).start()
     second = await asyncio.create_subprocess_exec(

@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.bot import ENVIRON, Bot
 from tests.standins.pagerduty import Incident, signed
+from tests.standins.pagerduty_rest import TOKEN, PagerDutyRestStandin
 
 SECRET = "whsec-pagerduty-1"
 
@@ -131,3 +132,62 @@ async def test_what_is_not_signed_by_pagerduty_is_refused_and_counted(linked: Bo
     await send(bot, [b'{"messages": []}'], status=400)
     assert (await bot.incident("Down"))["status"] == "open"
     assert await bot.metric("alertbot_requests_refused_total", code="401", source="pagerduty") == 2
+
+
+@pytest.fixture
+async def rest(linked: Bot) -> AsyncIterator[PagerDutyRestStandin]:
+    async with PagerDutyRestStandin(clock=linked.pagerduty.now) as standin:
+        standin.events = linked.pagerduty
+        standin.users = {"ana@example.org": "Ana Lima", "bo@example.org": "Bo Yu"}
+        linked.environ["PAGERDUTY_API_TOKEN"] = TOKEN
+        linked.write_config(
+            linked.config,
+            head={
+                "global:\n": "global:\n  pagerduty_webhook_secret: ${PAGERDUTY_WEBHOOK_SECRET}\n"
+                f"  pagerduty_api_token: ${{PAGERDUTY_API_TOKEN}}\n  pagerduty_api_url: {standin.url}\n"
+            },
+        )
+        await linked.restart()
+        yield standin
+
+
+async def test_who_acknowledges_here_acknowledges_there_by_name_and_their_note_is_theirs(
+    linked: Bot, rest: PagerDutyRestStandin
+) -> None:
+    bot = linked
+    page = await paged(bot)
+    await bot.act(f"/api/v1/incidents/{page.dedup_key}/acknowledge", by="ana@example.org")
+    await bot.act(f"/api/v1/incidents/{page.dedup_key}/notes", by="Ana Lima", text="the disk is full")
+    await bot.advance("5s")
+    assert page.log[-1][1] == "acknowledged by Ana Lima"
+    assert rest.notes == [("Q0000001", "Ana Lima", "Ana Lima: the disk is full (through alertbot)")]
+    assert [line for line in await bot.heard() if "pagerduty" in line] == [], "no event says it once more"
+    await send(bot, taken(bot))
+    await bot.advance("5s")
+    assert await bot.reasons("Down", "person") == ["acknowledged", "note_added"], "and nothing comes back"
+
+
+async def test_who_is_no_user_there_acknowledges_by_event_and_the_note_waits_for_a_person(
+    linked: Bot, rest: PagerDutyRestStandin
+) -> None:
+    bot = linked
+    page = await paged(bot)
+    await bot.act(f"/api/v1/incidents/{page.dedup_key}/acknowledge", by="cy@example.org")
+    await bot.act(f"/api/v1/incidents/{page.dedup_key}/notes", by="cy@example.org", text="hm")
+    await bot.advance("5s")
+    assert page.status == "acknowledged"
+    assert [line for line in await bot.heard() if "pagerduty" in line] == ["pagerduty acknowledge Down"]
+    (parked,) = (await bot.get("/api/v1/parked"))["parked"]
+    assert "Requester User Not Found" in parked["error"]
+
+
+async def test_a_note_that_nothing_announced_is_asked_about(linked: Bot, rest: PagerDutyRestStandin) -> None:
+    bot = linked
+    page = await paged(bot)
+    taken(bot)
+    bot.pagerduty.note(page, "first")
+    rest.faults.add("answer", "/incidents/Q0000001/alerts", status=503)
+    bodies = taken(bot)
+    await send(bot, bodies, status=503)
+    await send(bot, bodies)
+    assert await bot.reasons("Down", "person") == ["note_added"]

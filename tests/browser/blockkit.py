@@ -47,9 +47,21 @@ def _block(block: Mapping[str, Any]) -> str:
             return f"<div class=context>{''.join(f'<span>{_text(e)}</span>' for e in block['elements'])}</div>"
         case "actions":
             return f"<div class=actions>{''.join(map(_button, block['elements']))}</div>"
+        case "input":
+            return f"<div class=section><b>{_text(block['label'])}</b><br>{_input(block['element'])}</div>"
         case "divider":
             return "<hr>"
     raise LookupError(f"a block that is not drawn here yet: {block['type']}")
+
+
+def _input(element: Mapping[str, Any]) -> str:
+    """What a dialog asks for: a choice, or an empty field."""
+    if element["type"] == "radio_buttons":
+        chosen = element.get("initial_option")
+        return "<br>".join(("◉ " if o == chosen else "○ ") + _text(o["text"]) for o in element["options"])
+    rows = 4 if element.get("multiline") else 1
+    hint = html.escape(element.get("placeholder", {}).get("text", ""))
+    return f"<textarea rows={rows} cols=60 placeholder='{hint}'></textarea>"
 
 
 def _button(element: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alertbot.commands import views
 from alertbot.notifiers.slack_blocks import Renderer
 from tests.browser.blockkit import page
 from tests.notifiers.jobs import NASTY, alert, job
@@ -14,3 +15,9 @@ def test_every_block_of_a_card_is_drawn_and_labels_are_text() -> None:
     assert "<a href='https://runbooks.example.org/x'>Runbook</a>" in drawn
     assert "<code>service=api</code>" in drawn
     assert "<script>" not in drawn
+
+
+def test_a_dialog_is_drawn_with_what_it_asks_for() -> None:
+    drawn = page(views.silence_dialog(job().incident, "{}"))
+    assert "For how long?" in drawn
+    assert drawn.index("◉") < drawn.index("1 hour") < drawn.index("○")

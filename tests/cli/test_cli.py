@@ -59,6 +59,8 @@ def test_every_command_has_help_with_an_example(path: tuple[str, ...], command: 
     assert command.help is not None
     assert "Example" in command.help
     assert "alertbot " + " ".join(path[:1]) in command.help
+    options = [name for option in command.params for name in option.opts if name.startswith("-")]
+    assert len(options) == len(set(options)), "the later of two of one name takes the value from the other"
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,9 @@ def test_routes_test_names_the_receivers_in_order(config: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "db,web\n")
     sets = '{"team": "web"}\n\n{"severity": "page", "team": "db"}\n{}\n'
     assert alertbot("routes", "test", "--config", config, "--jsonl", stdin=sets).stdout == "web\ncritical\nlog\n"
+    assert json.loads(alertbot("routes", "test", "--config", config, "--json", "team=db").stdout) == {
+        "receivers": ["db", "web"]
+    }
 
 
 def test_routes_test_verifies(config: Path) -> None:
@@ -155,6 +160,44 @@ def test_replay_prints_what_would_be_sent_and_why_not(config: Path, tmp_path: Pa
     assert alertbot("replay", "--config", config, "--against", config, record).returncode == 0
 
 
+def test_deploys_and_maintenance_hold_in_a_replay_as_they_do_live(config: Path, tmp_path: Path) -> None:
+    config.write_text(
+        config.read_text()
+        + """
+inhibit_rules:
+  - {name: deploys, source_matchers: ['alertname="Deployment"'], target_matchers: [alertname=Down], equal: [service]}
+  - {name: works, source_matchers: ['alertname="Works"'], target_matchers: [alertname=Slow]}
+"""
+    )
+    about = {"service": "api", "environment": "prod", "version": "a1b2c3", "id": "d1"}
+    down = {"labels": {"alertname": "Down", "app": "api", "severity": "high"}, "startsAt": "2026-01-05T10:01:00Z"}
+    slow = {"labels": {"alertname": "Slow", "severity": "high"}, "startsAt": "2026-01-05T10:01:00Z"}
+    record = tmp_path / "events.jsonl"
+    record.write_text(
+        event("2026-01-05T10:00:00Z", "deploy", **about, status="started")
+        + event(
+            "2026-01-05T10:00:00Z", "maintenance", action="start", id="m1", labels={"alertname": "Works"}, duration="2h"
+        )
+        + event("2026-01-05T10:01:00Z", "alertmanager", alerts=[down, slow])
+        + event("2026-01-05T10:02:00Z", "deploy", id="d1", status="failed")
+        + event("2026-01-05T10:03:00Z", "maintenance", action="extend", id="m1", duration="1h")
+        + event("2026-01-05T10:04:00Z", "maintenance", action="end", id="m1")
+    )
+    done = alertbot("replay", "--config", config, "--decisions", "--json", record)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    told = [(line["at"][11:16], line.get("action") or line["decision"], line["labels"]["alertname"]) for line in lines]
+    assert told == [
+        ("10:01", "held", "Down"),
+        ("10:01", "held", "Slow"),
+        ("10:02", "verdict", "Deployment"),
+        ("10:02", "open", "Down"),
+        ("10:04", "verdict", "Works"),
+        ("10:04", "open", "Slow"),
+    ]
+    assert [line["by"] for line in lines[:2]] == ["deploys", "works"]
+
+
 @pytest.mark.parametrize(
     ("line", "error"),
     [
@@ -211,6 +254,12 @@ def test_an_evening_with_the_bot(bot: tuple[subprocess.Popen[str], str], config:
     assert ask("parked", "drop", parked["id"])
     assert ask("parked")["parked"] == []
     assert {d["status"] for d in ask("test", "critical")["deliveries"]} == {"dry_run"}
+    started = ask("deploy", "start", "--service", "api", "--version", "a1", "--link", "https://ci.example.org/7")
+    assert (started["status"], started["url"]) == ("started", "https://ci.example.org/7")
+    assert ask("deploy", "finish", "--id", started["id"])["status"] == "succeeded"
+    window = ask("maintenance", "start", "db=orders", "--for", "2h", "--by", "ana")
+    assert [w["id"] for w in ask("maintenance")["maintenance"]] == [window["id"]]
+    assert ask("maintenance", "end", window["id"])["status"] == "ended"
     assert ask("incidents", "resolve", incident["id"])["status"] == "resolved"
     missing = alertbot("incidents", "show", "nothere", "--config", config, "--url", url)
     assert (missing.returncode, missing.stderr) == (1, "alertbot: there is no such incident\n")

@@ -222,6 +222,15 @@ def test_every_name_in_the_table_of_what_is_not_in_effect_is_a_setting(loads: Lo
 
 DEPLOY = 'inhibit_rules: [{name: d, source_matchers: [alertname="Deployment"], target_matchers: [%s]}]\n'
 WINDOW = "inhibit_rules: [{source_matchers: [alertname=%s]}]\n"
+EQUAL = (
+    'inhibit_rules: [{name: d, source_matchers: [alertname="Deployment"],'
+    " target_matchers: ['alertbot_severity!=\"critical\"'], equal: [%s]}]\n"
+)
+NIGHTS = (
+    "time_intervals: [{name: night, time_intervals: [{times: [{start_time: '01:00', end_time: '03:00'}]}]}]\n"
+    "maintenance: [{name: disks, time_intervals: [night], labels: {alertname: Works, db: orders}}]\n"
+)
+OF_WORKS = "inhibit_rules: [{name: w, source_matchers: ['alertname=\"%s\"'], target_matchers: ['%s']}]\n"
 SLO = "slos: [{name: a, objective: 99, query: left}]\n"
 CAN_HOLD = '` can hold critical alerts too: add alertbot_severity!="critical" to its target_matchers'
 
@@ -235,6 +244,13 @@ CAN_HOLD = '` can hold critical alerts too: add alertbot_severity!="critical" to
         ("critical ones kept out by their word", DEPLOY % 'severity="warning"', None),
         ("a window by a name of its own", WINDOW % "DbMaintenance", "inhibit_rules[0]" + CAN_HOLD),
         ("an alert as a source is what inhibition is for", WINDOW % "NodeDown", None),
+        ("a deploy and an alert that agree in what both have", EQUAL % "service, env, version", None),
+        ("agree in a name that a deploy never has", EQUAL % "alertname", "holds no alert of another name"),
+        ("agree in what a deploy lacks", EQUAL % "instance", "no deploy has `instance` unless it is reported with it"),
+        ("agree in what a sender reports", EQUAL % "repository", None),
+        ("a repeating window that nothing knows", NIGHTS, 'no inhibit rule has alertname="Works", db="orders"'),
+        ("one that a rule has as a source", NIGHTS + OF_WORKS % ("Works", 'severity="warning"'), None),
+        ("one that holds critical alerts", NIGHTS + OF_WORKS % ("Works", 'team="a"'), "w" + CAN_HOLD),
         ("a record shorter than a reminder", "store: {retention: 3h}\n", "shorter than the repeat_interval"),
         ("a door without a lock", "web: {listen: '0.0.0.0:9098'}\n", "anybody could raise alerts"),
         ("a door without a lock, at home", "web: {listen: '[::1]:9098'}\n", None),

@@ -57,6 +57,8 @@ receivers:
   - name: ops
     pagerduty_configs: [{{routing_key: 0123456789abcdef0123456789abcdef}}]
     slack_configs: [{{channel: '#ops-alerts'}}]
+inhibit_rules:
+  - {{name: deploy, source_matchers: [alertname="Deployment"], target_matchers: [alertname=~"Loud|Noise"]}}
 """
 
 
@@ -91,6 +93,8 @@ class CrashingStore:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
+        if not callable(method):
+            return method
 
         async def call(*args: Any, **options: Any) -> Any:
             await self._crash.here(f"before store.{name}")
@@ -149,7 +153,7 @@ def alert(name: str, host: str, start: datetime, end: datetime | None = None) ->
 class Scenario:
     """Three alerts fire in two incidents, one incident is acknowledged, a new alert reopens it, all resolve."""
 
-    STEPS: Final = ("two", "third", "acknowledge", "new", "resolve")
+    STEPS: tuple[str, ...] = ("two", "third", "acknowledge", "new", "resolve")
 
     def __init__(self, app: App, started: datetime) -> None:
         self._app = app
@@ -179,11 +183,37 @@ class Scenario:
         async with aiohttp.ClientSession() as session, session.post(url, json=body) as answer:
             return answer.status == 200
 
+    async def windows(self) -> list[tuple[str, bool]]:
+        """Those that are known, and whether each is over."""
+        return [(w.id, w.over) for w in await self._app.store.windows(self._at[0])]
+
     async def incidents(self) -> list[dict[str, Any]]:
         """All of them as the API shows them."""
         url = f"http://127.0.0.1:{self._app.port}/api/v1/incidents?limit=200"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             return list((await answer.json())["incidents"])
+
+
+class DeployScenario(Scenario):
+    """A deploy holds two incidents, one of them clears, the deploy fails: a verdict, and the other one opens."""
+
+    STEPS = ("start", "noise", "clear", "fail")
+
+    async def do(self, step: int) -> bool:
+        """Does one step as its sender would; whether it was answered with 2xx."""
+        t, name = self._at, self.STEPS[step]
+        if name in ("start", "fail"):
+            status = {"start": "started", "fail": "failed"}[name]
+            return await self._post(
+                "/api/v1/deploys", {"id": "d1", "service": "api", "version": "a1", "status": status}
+            )
+        noise = [alert("Loud", "a", t[1]), alert("Noise", "a", t[1])]
+        alerts = noise if name == "noise" else [alert("Noise", "a", t[1], t[2])]
+        return await self._post("/webhooks/alertmanager", {"version": "4", "groupKey": "{}:{}", "alerts": alerts})
+
+
+#: By the name that a task gives.
+SCENARIOS: Final = {"people": Scenario, "deploy": DeployScenario}
 
 
 class Life:
@@ -211,7 +241,7 @@ class Life:
         crashing = cast("Store", CrashingStore(app.store, self._crash))
         app.store = app.engine.store = app.outbox.store = app.storms.store = app.limiter.store = crashing
         await app.start()
-        scenario = Scenario(app, datetime.fromisoformat(task["started"]))
+        scenario = SCENARIOS[task["scenario"]](app, datetime.fromisoformat(task["started"]))
         if "expect" in task:
             await self._serve(app.port)
         else:
@@ -221,6 +251,7 @@ class Life:
         self._say(
             {
                 "incidents": await scenario.incidents(),
+                "windows": await scenario.windows(),
                 "record": {i: [(e.reason.value, e.identity) for e in entries] for i, entries in records.items()},
                 "parked": len(await self._store.parked()),
                 "moments": self._crash.moments,
@@ -230,9 +261,9 @@ class Life:
 
     async def _play(self, scenario: Scenario) -> None:
         answered = self._task["answered"]
-        for step in range(self._task["step"], len(Scenario.STEPS)):
+        for step in range(self._task["step"], len(scenario.STEPS)):
             if not answered:
-                assert await scenario.do(step), Scenario.STEPS[step]
+                assert await scenario.do(step), scenario.STEPS[step]
                 self._say({"step": step, "answered": True})
             answered = False
             await self._advance()

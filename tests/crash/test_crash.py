@@ -152,15 +152,15 @@ def task_of(folder: Path, slack: SlackStandin, pagerduty: PagerDutyStandin) -> d
     now = datetime.now(UTC).isoformat()
     return {
         "folder": str(folder), "slack": slack.url, "pagerduty": pagerduty.url,
-        "at": now, "started": now, "step": 0, "answered": False, "die": NEVER, "late": False,
+        "at": now, "started": now, "step": 0, "answered": False, "die": NEVER, "late": False, "scenario": "people",
     }  # fmt: skip
 
 
-async def play(driver: Driver, folder: Path, *deaths: str, late: bool = False) -> Run:
-    """Plays the scenario; each of `deaths` ends one life. The providers live through it all."""
+async def play(driver: Driver, folder: Path, *deaths: str, late: bool = False, scenario: str = "people") -> Run:
+    """Plays a scenario; each of `deaths` ends one life. The providers live through it all."""
     run = Run()
     async with SlackStandin(limited=False) as slack, PagerDutyStandin(limited=False) as pagerduty:
-        task = task_of(folder, slack, pagerduty) | {"late": late}
+        task = task_of(folder, slack, pagerduty) | {"late": late, "scenario": scenario}
         for die in (*deaths, NEVER):
             async with aclosing(driver.live(task | {"die": die})) as life:
                 async for said in life:
@@ -183,7 +183,7 @@ async def drivers() -> AsyncIterator[Sequence[Driver]]:
 
 
 async def play_all(
-    drivers: Sequence[Driver], folder: Path, deaths: Sequence[tuple[str, ...]], *, late: bool = False
+    drivers: Sequence[Driver], folder: Path, deaths: Sequence[tuple[str, ...]], **options: Any
 ) -> dict[tuple[str, ...], Run | AssertionError]:
     """A play for each of `deaths`, with the driver that is free next. One that fails is its error."""
     left = iter(enumerate(deaths))
@@ -192,7 +192,7 @@ async def play_all(
     async def work(driver: Driver) -> None:
         for n, these in left:
             try:
-                results[these] = await play(driver, folder / str(n), *these, late=late)
+                results[these] = await play(driver, folder / str(n), *these, **options)
             except AssertionError as e:
                 results[these] = e
 
@@ -252,6 +252,23 @@ async def test_killed_again_while_it_recovers_it_still_goes_on(
     ]
     deaths = [(one, two) for one in first for two in ("after store.claim 1", "after store.record 1")]
     judge(await play_all(drivers, tmp_path, deaths), subtests)
+
+
+async def test_killed_at_any_moment_of_a_deploy_its_verdict_is_posted_once_and_what_it_held_is_released(
+    drivers: Sequence[Driver], tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    """Before each call that changes something, and after each of a provider's unheard answers."""
+    whole = await play(drivers[0], tmp_path / "whole", scenario="deploy")
+    of_window = (whole.final["windows"], dict(whole.replies))
+    assert of_window == ([["d1", True]], {("d1", "told", 1): 1})
+    assert (whole.pages, whole.open_pages, [name for name, _ in whole.cards]) == (["Loud"], ["Loud"], ["Loud"])
+    deaths = [(m,) for m in whole.final["moments"] if m.startswith((*CHANGING, "after slack", "after store.commit"))]
+    for death, run in (await play_all(drivers, tmp_path, deaths, scenario="deploy")).items():
+        with subtests.test(death[0]):
+            if isinstance(run, AssertionError):
+                raise run
+            assert run.outcome() == whole.outcome()
+            assert (run.final["windows"], dict(run.replies)) == of_window
 
 
 async def test_a_kill_amid_concurrent_webhooks_loses_none_that_was_answered_and_doubles_none(

@@ -36,7 +36,7 @@ global:
   pagerduty_url: {pagerduty}/
   limits: {{slack_posts_per_second: {posts}, slack_updates_per_minute: {updates}, pagerduty_per_minute: {events}}}
 web: {{listen: '127.0.0.1:{port}'}}
-store: {{url: 'sqlite:///{store}'}}
+store: {{url: '{store}'}}
 storms: {{cards: 10, every: 500ms, quiet: 3s}}
 route: {{receiver: ops, group_by: [alertname, instance], group_wait: 0s, group_interval: 1s, repeat_interval: 4h}}
 receivers:
@@ -128,7 +128,7 @@ async def test_a_storm_with_twenty_kills_and_both_providers_failing_loses_nothin
         config.write_text(
             CONFIG.format(
                 slack=slack.url, pagerduty=pagerduty.url, posts=FASTER, updates=50 * FASTER, events=EVENTS,
-                port=unused_tcp_port, store=tmp_path / "alertbot.db", key=ROUTING_KEY,
+                port=unused_tcp_port, store=f"sqlite:///{tmp_path / 'alertbot.db'}", key=ROUTING_KEY,
             )
         )  # fmt: skip
         bot = Bot(config, unused_tcp_port)

@@ -148,3 +148,93 @@ async def test_in_any_order_and_doubled_the_last_thing_that_happened_there_holds
         await s.act(f"5:{n:02}", "pagerduty", **json.loads(json.dumps(told[i])))
     assert ((await of(s)).status, (await of(s)).acknowledged_by) == (IncidentStatus.ACKNOWLEDGED, "Bo")
     assert s.heard("pagerduty") == []
+
+
+async def test_an_acknowledgement_given_before_an_alert_joined_and_heard_after_it_is_not_of_that_alert() -> None:
+    """PagerDuty swallowed the trigger of what joined: it has to call under another key."""
+    s, key = await opened()
+    await s.report("2:00", alert("Down", "0:00"), alert("Down", "2:00", host="b"))
+    assert s.heard("pagerduty") == ["2:00 pagerduty update new_alert 2/0/0"]
+    await s.act("2:03", "pagerduty", **webhook("acknowledged", key, "1:59"))
+    assert s.heard(*BOTH) == ["2:03 pagerduty reopen new_alert 2/0/0", "2:03 slack reopen new_alert 2/0/0"]
+    assert ((await of(s)).status, (await of(s)).acknowledged_by) == (IncidentStatus.OPEN, None)
+    # One that was given after it is of both.
+    await s.act("2:20", "pagerduty", **webhook("acknowledged", f"{key}.2", "2:19"))
+    assert s.heard(*BOTH) == ["2:20 slack acknowledge acknowledged 2/0/0"]
+
+
+async def test_a_resolve_from_before_an_alert_joined_closes_nothing_and_what_joined_is_told_there_again() -> None:
+    s, key = await opened()
+    await s.report("2:00", alert("Down", "0:00"), alert("Down", "2:00", host="b"))
+    s.heard(*BOTH)
+    await s.act("2:03", "pagerduty", **webhook("resolved", key, "1:59"))
+    assert s.heard("pagerduty") == ["2:03 pagerduty update new_alert 2/0/0"]
+    assert (await of(s)).status is IncidentStatus.OPEN
+
+
+@pytest.mark.parametrize(
+    ("taken", "heard"),
+    [
+        # Nobody looked: it calls again.
+        (False, ["2:00 pagerduty reopen changed_remotely 1/0/0"]),
+        # Somebody has it here: nobody is called for it.
+        (True, []),
+    ],
+)
+async def test_what_pagerduty_resolves_by_its_time_limit_is_open_there_again_unless_somebody_has_it(
+    taken: bool, heard: list[str]
+) -> None:
+    s, key = await opened()
+    if taken:
+        await s.act("1:00", "acknowledge", incident=key, by="ana")
+    s.heard(*BOTH)
+    await s.act("2:00", "pagerduty", **webhook("resolved", key, "1:59", by="Service", agent="service_reference"))
+    assert s.heard("pagerduty") == heard
+    assert (await of(s)).told
+
+
+async def test_where_all_is_silenced_the_end_of_an_acknowledgement_there_calls_nobody() -> None:
+    s, key = await opened()
+    await s.act("1:00", "silence", incident=key, by="ana", duration="2h")
+    s.heard(*BOTH)
+    limit = webhook("unacknowledged", key, "31:00", by="Service", agent="service_reference")
+    await s.act("31:01", "pagerduty", **limit)
+    assert s.heard("pagerduty") == ["31:01 pagerduty acknowledge unacknowledged 1/0/0"]
+    assert (await of(s)).status is IncidentStatus.ACKNOWLEDGED
+
+
+async def test_an_earlier_page_that_somebody_opens_again_is_closed_for_there_is_a_later_one() -> None:
+    s, key = await opened()
+    await s.act("1:00", "acknowledge", incident=key, by="ana")
+    await s.report("2:00", alert("Down", "0:00"), alert("Down", "2:00", host="b"))
+    s.heard(*BOTH)
+    await s.act("3:00", "pagerduty", **webhook("reopened", key, "2:59"))
+    assert s.heard("pagerduty") == ["3:00 pagerduty reopen remote_stale 2/0/0"]
+    assert ((await of(s)).status, (await of(s)).openings) == (IncidentStatus.OPEN, 2)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_now"),
+    [
+        # It calls somebody else: nobody has it any more.
+        ("triggered", IncidentStatus.OPEN),
+        # It was given to somebody else, acknowledged as it is.
+        ("acknowledged", IncidentStatus.ACKNOWLEDGED),
+    ],
+)
+async def test_a_reassignment_that_calls_somebody_ends_the_acknowledgement(status: str, is_now: IncidentStatus) -> None:
+    s, key = await opened()
+    await s.act("1:00", "pagerduty", **webhook("acknowledged", key, "0:59"))
+    given = webhook("reassigned", key, "2:00", status=status, assignees=[{"summary": "Kim"}])
+    await s.act("2:01", "pagerduty", **given)
+    assert (await of(s)).status is is_now
+    assert s.heard("pagerduty") == []
+    assert "changed_remotely" in await reasons(s)
+
+
+async def test_what_happened_there_before_somebody_acknowledged_here_ends_nothing() -> None:
+    s, key = await opened()
+    await s.act("1:00", "acknowledge", incident=key, by="ana")
+    await s.act("1:05", "pagerduty", **webhook("acknowledged", key, "0:40"))
+    await s.act("1:06", "pagerduty", **webhook("unacknowledged", key, "0:50"))
+    assert ((await of(s)).status, (await of(s)).acknowledged_by) == (IncidentStatus.ACKNOWLEDGED, "ana")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from alertbot.domain.deploys import DeploySettings
-from alertbot.domain.policy import Policy
+from alertbot.domain.policy import Escalation, EscalationStep, Policy
 from alertbot.domain.routing import Route
-from tests.domain.script import Script, alert, at, policy, rule
+from tests.domain.script import Script, alert, at, policy, receiver, rule
 
 MINUTE = timedelta(minutes=1)
 DEPLOY = rule(
@@ -325,3 +326,22 @@ async def test_an_alert_that_an_alert_source_holds_too_waits_on() -> None:
     await s.report("3:00", alert("Outage", "0:00", "3:00"))
     await s.until("4:00")
     assert s.heard() == ["3:00 slack resolve all_resolved 0/1/0", "3:10 slack open hold_ended 1/0/0"]
+
+
+async def test_a_maintenance_holds_escalations_of_what_fired_before_it_and_its_early_end_lets_them_go() -> None:
+    steps = Escalation("lead", (EscalationStep(5 * MINUTE, "lead"),))
+    receivers = {r.name: r for r in (receiver("ops", "slack"), receiver("lead", "slack"), receiver("log"))}
+    made = policy(
+        route=replace(QUICK, escalation="lead"),
+        inhibit_rules=(WORKS,),
+        receivers=receivers,
+        escalations={"lead": steps},
+    )
+    s = Script(made)
+    await s.report("0:00", alert("Down", "0:00"))
+    await works(s, "1:00", duration="3h")
+    await s.until("10:00")
+    assert s.heard() == ["0:00 slack open first_notification 1/0/0"]
+    await works(s, "10:30", "end")
+    await s.until("12:00")
+    assert s.heard() == ["11:00 slack update escalated 1/0/0", "11:00 slack escalate escalated 1/0/0"]

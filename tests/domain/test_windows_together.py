@@ -126,6 +126,20 @@ async def test_more_time_for_a_deploy_by_a_later_word_holds_what_it_held() -> No
     assert s.heard() == ["4:00 slack verdict deploy_failed 1/0/0", "4:00 slack open hold_ended 1/0/0"]
 
 
+async def test_a_verdict_names_alerts_of_one_name_once_with_how_many_there_are() -> None:
+    s = script(LONG)
+    await deploy(s, "0:00")
+    await s.report("2:00", *(high("Load", "2:00", instance=str(n)) for n in range(3)))
+    await s.report("3:00", high("Load", "3:00", severity="warning"), high("Errors", "2:30"))
+    await deploy(s, "4:00", "failed")
+    await s.until("4:01")
+    window = await s.replay.store.window("d1")
+    assert window is not None
+    assert window.verdict is not None
+    named = [(one.name, one.severity, one.count, one.after // MINUTE) for one in window.verdict.still]
+    assert named == [("HighLoad", "high", 3, 2), ("HighErrors", "high", 1, 2), ("HighLoad", "medium", 1, 3)]
+
+
 # Any order, any number of times.
 
 
@@ -335,7 +349,7 @@ async def test_once_all_windows_are_past_what_was_held_is_told_or_over(steps: li
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(evenings())
 async def test_no_page_is_lost_to_windows_but_of_what_cleared_while_it_was_held(steps: list[Step]) -> None:
-    """Whatever fires in the end is open for PagerDuty with and without the rules; nothing is open that does not fire."""
+    """Whatever fires in the end is open for PagerDuty, with the rules and without, and nothing else is."""
 
     async def paged(**changes: Any) -> set[str]:
         s = await lived(steps, **changes)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from alertbot.domain.deploys import Deploy, DeployStatus
 from alertbot.domain.events import RawEvent
 from alertbot.domain.model import (
     Alert,
@@ -21,6 +22,7 @@ from alertbot.domain.model import (
     Want,
 )
 from alertbot.domain.reasons import Reason
+from alertbot.domain.windows import Window, WindowKind
 from alertbot.store.base import Outcome, Parked
 
 T0 = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
@@ -29,6 +31,34 @@ T0 = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 def at(seconds: float) -> datetime:
     """A time so many seconds after `T0`."""
     return T0 + timedelta(seconds=seconds)
+
+
+def window(name: str = "w1", **changes: Any) -> Window:
+    values: dict[str, Any] = {
+        "id": name,
+        "kind": WindowKind.DEPLOY,
+        "labels": {"alertname": "Deployment", "service": "api"},
+        "starts_at": T0,
+        "ends_at": at(60),
+        "announced": True,
+        "deploy": "d1",
+    }
+    return Window(**(values | changes))
+
+
+def deploy(name: str = "d1", **changes: Any) -> Deploy:
+    values: dict[str, Any] = {
+        "id": name,
+        "source": "api",
+        "service": "api",
+        "environment": "prod",
+        "version": "a1",
+        "status": DeployStatus.STARTED,
+        "started_at": T0,
+        "first_started_at": T0,
+        "heard_at": T0,
+    }
+    return Deploy(**(values | changes))
 
 
 def raw(body: bytes = b"{}", when: datetime = T0, source: str = "alertmanager", trace_id: str = "") -> RawEvent:

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from alertbot.domain.deploys import DeployKind, DeployStatus, Part
 from alertbot.domain.model import Alert, AlertStatus, Cause, DeliveryStatus, IncidentStatus, Level
 from alertbot.domain.reasons import Reason
-from alertbot.store.base import SOURCES_LOADED, Changes, Keys, Source, Store
+from alertbot.domain.windows import StillFiring, Verdict, WindowKind
+from alertbot.store.base import DEPLOYS_LOADED, SOURCES_LOADED, Changes, Keys, Source, Store
 from tests.store.builders import (
     T0,
     alert,
     at,
+    deploy,
     entry,
     failed,
     held,
@@ -24,6 +27,7 @@ from tests.store.builders import (
     raw,
     sent,
     want,
+    window,
 )
 
 LANE = "slack:#ops"
@@ -872,3 +876,139 @@ async def test_seqs_are_never_given_twice_even_after_forgetting(store: Store) ->
 async def test_closing_twice_is_no_error(store: Store) -> None:
     await store.close()
     await store.close()
+
+
+# Deploys and windows.
+
+
+async def test_every_field_of_a_window_and_a_deploy_survives(store: Store) -> None:
+    still = (StillFiring("i1", "ünïcode \x1f\"'", "high", timedelta(seconds=3), 2),)
+    verdict = Verdict(at(61), 3, 2, 1, "high", ("w0", "ß\x1f"), timedelta(microseconds=5), still, ("<!channel>",))
+    full = window(
+        "ß\x1f", kind=WindowKind.MAINTENANCE, labels={"alertname": "\u2028", "": "é"}, why=Reason.MAINTENANCE_ENDED,
+        by="ana", reason="new disks", joined=("w0",), asked_at=at(58), stopped=True, over_at=at(61), verdict=verdict,
+    )  # fmt: skip
+    told = deploy(
+        "dépl\x1f", status=DeployStatus.FAILED, ended_at=at(5), aliases=("github_run:1", "api:d1"),
+        parts=(Part("github_run:1", 2, at(0), at(1), at(2), at(3), at(4), at(5), DeployStatus.FAILED),),
+        run="github_run:1", run_attempt=2, attempt=2, kind=DeployKind.ROLLBACK, previous_version="a0",
+        previous_commit="c0", repository="acme/shop", commit="c1", author="ana", title="t", url="https://x",
+        diff_url="{previous}", rollback="make rollback", detail="failure", labels={"team": "<!channel>"},
+        guessed=frozenset({"service", "version"}),
+    )  # fmt: skip
+    await store.commit(Changes(windows=[full, window("plain")], deploys=[told, deploy("plain")]))
+    assert await store.window("ß\x1f") == full
+    assert await store.window("plain") == window("plain")
+    assert await store.deploy("dépl\x1f") == told
+    assert await store.deploy("plain") == deploy("plain")
+    assert (await store.window("none"), await store.deploy("none")) == (None, None)
+
+
+async def test_windows_that_are_not_over_are_loaded_with_any_name_and_others_only_by_theirs(store: Store) -> None:
+    await store.commit(Changes(windows=[window("open"), window("over", over_at=at(5)), window("past", over_at=at(1))]))
+
+    async def loaded(*names: str) -> set[str]:
+        return {w.id for w in (await store.load(Keys(windows=frozenset(names)))).windows}
+
+    assert await loaded() == set()
+    assert await loaded("") == {"open"}
+    assert await loaded("over") == {"open", "over"}
+    assert await loaded("over", "open", "none") == {"open", "over"}
+
+
+async def test_a_window_is_due_at_its_end_or_at_the_notice_before_it_and_no_more_once_it_is_over(store: Store) -> None:
+    quiet = window("quiet", ends_at=at(100))
+    noted = window("noted", ends_at=at(700), announced=False)
+    await store.commit(Changes(windows=[quiet, noted], incidents=[incident("i1", flush_at=at(300))]))
+    assert await store.next_wake() == at(100)
+    assert (await store.due(at(99), 10)).windows == []
+    assert (await store.due(at(100), 10)).windows == ["noted", "quiet"], "the notice is ten minutes before the end"
+    due = await store.due(at(300), 1)
+    assert (list(due.windows), list(due.incidents)) == (["noted"], ["i1"]), "at most so many of each"
+    await store.commit(Changes(windows=[replace(quiet, over_at=at(100)), replace(noted, announced=True)]))
+    assert await store.next_wake() == at(300)
+    assert (await store.due(at(699), 10)).windows == []
+    assert (await store.due(at(700), 10)).windows == ["noted"]
+
+
+async def test_what_a_window_held_is_found_by_it_until_a_new_episode_begins(store: Store) -> None:
+    both = alert("a", held_in=("w1", "w2"), settled=True)
+    await store.commit(Changes(alerts=[both, alert("b", held_in=("w2",)), alert("c")], incidents=[incident("i1")]))
+
+    async def held_in(*names: str) -> set[str]:
+        return {a.identity for a in (await store.load(Keys(held_in=frozenset(names)))).alerts}
+
+    assert await held_in("w1") == {"a"}, "settled ones too"
+    assert await held_in("w1", "w2") == {"a", "b"}
+    await store.commit(Changes(alerts=[replace(both, held_in=(), settled=False)]))
+    assert await held_in("w1", "w2") == {"b"}
+    await store.commit(Changes(alerts=[replace(both, held_in=("w2",), current=False)]))
+    assert await held_in("w2") == {"b"}, "not what a later episode has replaced"
+
+
+async def test_deploys_are_loaded_by_service_and_by_time(store: Store) -> None:
+    many = [deploy(f"old{n:02}", heard_at=at(n)) for n in range(30)]
+    await store.commit(Changes(deploys=[*many, deploy("web", service="web", heard_at=at(50))]))
+    by_service = (await store.load(Keys(services=frozenset({"api"})))).deploys
+    assert {d.id for d in by_service} == {f"old{n:02}" for n in range(30 - DEPLOYS_LOADED, 30)}, "the latest of it"
+    by_time = (await store.load(Keys(deploys_since=at(28)))).deploys
+    assert {d.id for d in by_time} == {"old28", "old29", "web"}
+    assert len((await store.load(Keys(services=frozenset({"api"}), deploys_since=at(28)))).deploys) == 21, "each once"
+
+
+async def test_deploys_are_listed_by_when_they_were_heard_of_last(store: Store) -> None:
+    first, second = deploy("d1", heard_at=at(1)), deploy("d2", service="web", heard_at=at(2))
+    await store.commit(Changes(deploys=[first, second]))
+    assert [d.id for d in await store.deploys(at(0))] == ["d2", "d1"]
+    await store.commit(Changes(deploys=[replace(first, heard_at=at(3))]))
+    assert [d.id for d in await store.deploys(at(0))] == ["d1", "d2"]
+    assert [d.id for d in await store.deploys(at(0), "web")] == ["d2"]
+    assert [d.id for d in await store.deploys(at(3))] == ["d1"]
+    assert [d.id for d in await store.deploys(at(0), limit=1)] == ["d1"]
+
+
+async def test_windows_are_listed_while_they_are_open_and_since_a_time(store: Store) -> None:
+    await store.commit(
+        Changes(windows=[window("a", starts_at=at(1)), window("b", starts_at=at(2)), window("c", over_at=at(50))])
+    )
+    assert [w.id for w in await store.windows(at(60))] == ["b", "a"], "the latest starts first"
+    assert [w.id for w in await store.windows(at(40))] == ["b", "a", "c"]
+    assert [w.id for w in await store.windows(at(40), 1)] == ["b"]
+
+
+async def test_a_window_is_forgotten_when_it_is_long_over_with_its_record_and_its_posts(store: Store) -> None:
+    over = window("w1", over_at=at(10))
+    verdict = want("w1", kind="verdict")
+    await store.commit(
+        Changes(
+            windows=[over, window("w2", over_at=at(30)), window("w3", ends_at=at(5))],
+            deploys=[deploy("d1", heard_at=at(10)), deploy("d2", heard_at=at(30))],
+            alerts=[alert("a", held_in=("w1", "w3"))],
+            incidents=[incident("i1")],
+            wants=[verdict],
+            entries=[entry("w1", when=at(10)), entry("i1", when=at(10))],
+        )
+    )
+    await store.trim(at(20))
+    assert [await store.window(name) is not None for name in ("w1", "w2", "w3")] == [False, True, True]
+    assert [await store.deploy(name) is not None for name in ("d1", "d2")] == [False, True]
+    assert await store.delivery(verdict.id) is None
+    assert list((await store.entries(incident="w1")).entries) == []
+    assert len((await store.entries(incident="i1")).entries) == 1
+    assert {a.identity for a in (await store.load(Keys(held_in=frozenset({"w3"})))).alerts} == {"a"}
+
+
+async def test_a_release_is_one_transaction(store: Store) -> None:
+    """The window is over, its verdict is wanted, and what it held is due: or none of it."""
+    (seq,) = await store.append([raw()])
+    changes = Changes(
+        done=[seq],
+        windows=[window("w1", over_at=at(60))],
+        wants=[want("w1", kind="verdict")],
+        incidents=[incident("i1", flush_at=at(60))],
+    )
+    await store.commit(changes)
+    await store.commit(replace(changes, done=()))
+    assert len(await store.deliveries("w1")) == 1, "said twice, it is wanted once"
+    assert (await store.due(at(60), 10)).windows == []
+    assert (await store.due(at(60), 10)).incidents == ["i1"]

@@ -262,6 +262,7 @@ NOT_THERE = [
     ("DELETE", "/api/v1/parked/nope"),
     ("POST", "/api/v1/receivers/nope/test"),
     ("GET", "/incidents/nope"),
+    ("GET", "/windows/nope"),
 ]
 
 

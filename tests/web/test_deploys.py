@@ -1,4 +1,4 @@
-"""Who deploys tells us: each sender by its own signature or token, durable before the answer, and the API of windows."""
+"""Who deploys tells us, and Sentry: each by its own signature or token, durable before the answer; and the API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.domain.script import rule
 from tests.web.abot import POLICY, ABot, alert, webhook
 from tests.web.described import Described
 
-SECRETS = {sender: f"secret-of-{sender}" for sender in ("github", "vercel", "railway", "argocd")}
+SECRETS = {sender: f"secret-of-{sender}" for sender in ("github", "vercel", "railway", "argocd", "sentry")}
 RULES = (
     rule("deploys", "alertname=Deployment", "alertname=~High.*", "service"),
     rule("works", "alertname=DatabaseMaintenance", "alertname=Slow", duration=timedelta(hours=2)),
@@ -31,7 +31,7 @@ DEPLOYMENT = {
     "deployment": {"id": 7, "sha": "a1b2c3d4e5f6", "environment": "prod", "payload": {"service": "api"}},
     "repository": {"name": "shop", "full_name": "acme/shop"},
 }
-#: A body of each sender that tells of one deploy.
+#: A body of each sender that tells of one deploy, or of one alert.
 BODIES: dict[str, Any] = {
     "github": DEPLOYMENT,
     "vercel": {
@@ -44,6 +44,10 @@ BODIES: dict[str, Any] = {
         "resource": {"service": {"name": "shop"}, "deployment": {"id": "r1"}, "environment": {"name": "production"}},
     },
     "argocd": {"app": "shop", "phase": "Running", "health": "Healthy", "labels": None},
+    "sentry": {
+        "action": "created",
+        "data": {"issue": {"id": "11", "title": "Broken", "level": "error", "project": {"slug": "web"}}},
+    },
 }
 
 
@@ -70,6 +74,8 @@ def signed(sender: str, body: bytes, secret: str | None = None) -> tuple[str, di
             return path, {"x-vercel-signature": hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()}
         case "argocd":
             return path, {"Authorization": f"Bearer {secret}"}
+        case "sentry":
+            return path, {"Sentry-Hook-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}
     return path, {}
 
 
@@ -111,7 +117,7 @@ async def test_a_webhook_with_another_secret_is_refused_and_leaves_no_trace(
     assert SECRETS[sender] not in str(said)
 
 
-@pytest.mark.parametrize("sender", ["github", "vercel", "argocd"])
+@pytest.mark.parametrize("sender", ["github", "vercel", "argocd", "sentry"])
 async def test_a_webhook_without_a_signature_is_refused(bot: ABot, client: TestClient[Any, Any], sender: str) -> None:
     answer = await client.post(f"/webhooks/{sender}", json=BODIES[sender])
     assert (answer.status, bot.taken) == (401, [])
@@ -143,6 +149,8 @@ async def test_what_is_not_json_is_refused_with_what_and_where(
 async def test_what_is_missing_in_a_body_is_named(client: TestClient[Any, Any]) -> None:
     assert (await send(client, "github", {**DEPLOYMENT, "deployment": {}}))[1]["where"] == "deployment.id"
     assert (await send(client, "argocd", {"app": "shop"}))[1]["where"] == "phase"
+    nameless = {"action": "resolved", "data": {"issue": {"title": "Broken"}}}
+    assert (await send(client, "sentry", nameless))[1]["where"] == "data.issue.id"
     assert (await send(client, "railway", {"type": "Deployment.deployed"}))[1]["where"] == "resource.deployment.id"
 
 
@@ -193,6 +201,24 @@ async def test_a_store_that_is_away_is_503_so_that_the_sender_tries_again(
     status, said = await send(client, "github", DEPLOYMENT)
     assert status == 503
     assert "hunter2" not in str(said)
+
+
+async def test_an_issue_of_sentry_is_an_incident_from_its_rule_to_its_end(
+    bot: ABot, client: TestClient[Any, Any], api: Described
+) -> None:
+    event = {"issue_id": "11", "title": "Broken", "level": "fatal", "environment": "prod"}
+    triggered = {"action": "triggered", "data": {"event": event, "triggered_rule": "Checkout is broken"}}
+    assert (await send(client, "sentry", triggered))[0] == 200
+    await settled(bot)
+    (incident,) = (await api.get("/api/v1/incidents"))["incidents"]
+    assert (incident["severity"], incident["alerts"][0]["status"]) == ("critical", "firing")
+    # Its end is told as an issue, with another name and without an environment.
+    ended = {"action": "resolved", "data": {"issue": BODIES["sentry"]["data"]["issue"]}}
+    assert (await send(client, "sentry", ended))[0] == 200
+    await settled(bot)
+    (incident,) = (await api.get("/api/v1/incidents"))["incidents"]
+    (alert,) = incident["alerts"]
+    assert (alert["status"], alert["labels"]["alertname"]) == ("resolved", "Checkout is broken")
 
 
 # What recorded webhooks come to.
@@ -298,6 +324,15 @@ async def test_a_deploy_that_cannot_be_understood_is_refused_with_its_field(
     assert bot.taken == []
 
 
+async def test_the_end_of_a_deploy_that_nobody_knows_is_refused_unless_it_says_what_was_deployed(
+    bot: ABot, api: Described
+) -> None:
+    assert (await api.post("/api/v1/deploys", {"id": "typo", "status": "failed"}, status=404))["where"] == "id"
+    assert bot.taken == []
+    late = await api.post("/api/v1/deploys", {"id": "d1", "service": "api", "status": "failed"})
+    assert (late["id"], late["status"]) == ("d1", "failed")
+
+
 async def test_an_alert_that_a_deploy_holds_says_so_and_an_incident_after_it_names_it(
     bot: ABot, api: Described
 ) -> None:
@@ -382,3 +417,21 @@ async def test_a_window_opens_once_and_ends_once(bot: ABot, api: Described) -> N
 async def test_a_deploy_is_no_maintenance_window(bot: ABot, api: Described) -> None:
     deploy = await api.post("/api/v1/deploys", {"service": "api", "version": "a1", "status": "started"})
     assert (await api.send("DELETE", f"/api/v1/maintenance/{deploy['id']}", json={}))[0] == 404
+
+
+async def test_a_windows_record_is_read_like_an_incidents(bot: ABot, api: Described) -> None:
+    about = {"service": "api", "version": "a1", "status": "started"}
+    deploy = await api.post("/api/v1/deploys", about)
+    await api.post("/api/v1/deploys", {"id": deploy["id"], "status": "failed"})
+    await bot.engine.turn()
+    entries = (await api.get(f"/api/v1/incidents/{deploy['id']}/timeline"))["entries"]
+    assert [e["text"] for e in entries] == [
+        "the API says: a deploy of api a1 began",
+        "the API says: the deploy of api a1 failed",
+        f"the deploy {deploy['id']} failed",
+    ]
+    window = await api.post("/api/v1/maintenance", {"alertname": "X", "duration": "2h", "by": "ana", "id": "m1"})
+    await api.post("/api/v1/maintenance", {"action": "end", "id": window["id"], "by": "bob"})
+    await bot.engine.turn()
+    entries = (await api.get("/api/v1/incidents/m1/timeline"))["entries"]
+    assert [(e["by"], e["reason"]) for e in entries] == [("ana", "maintenance_started"), ("bob", "maintenance_ended")]

@@ -12,11 +12,15 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient
 
+from alertbot.domain.intervals import TimeInterval
 from alertbot.domain.model import Incident, IncidentStatus
+from alertbot.domain.windows import Recurring
 from alertbot.store.base import Changes
 from alertbot.web.pages import INCIDENTS
 from tests.web.abot import START, ABot, alert
+from tests.web.described import Described
 from tests.web.test_api import report
+from tests.web.test_deploys import RULES
 
 EVIL = """<script>alert(1)</script>"'><img src=x onerror=alert(2)>{{ 7*7 }}</style>"""
 
@@ -204,3 +208,65 @@ async def test_every_status_has_a_place(bot: ABot, client: TestClient[Any, Any])
     text = await page(client)
     for status in IncidentStatus:
         assert f"title of {status}" in text
+
+
+# Deploys and maintenance.
+
+
+async def test_what_holds_is_on_the_page_with_what_it_holds_and_until_when(
+    bot: ABot, client: TestClient[Any, Any], api: Described
+) -> None:
+    bot.policy = bot.engine.policy = replace(bot.policy, inhibit_rules=RULES)
+    deploy = await api.post(
+        "/api/v1/deploys",
+        {"service": "api", "environment": "prod", "version": EVIL, "author": "ana", "status": "started",
+         "url": "https://ci.example.org/1", "diff_url": "javascript:alert(1)"},
+    )  # fmt: skip
+    await report(bot, alert("HighLatency", "high", startsAt="2026-01-05T10:00:00Z"))
+    overview, incident = await page(client), await story(bot, client)
+    assert "holds 1" in overview
+    for text in (overview, incident):
+        assert f'href="/windows/{deploy["id"]}"' in text
+        assert "2026-01-05 10:30 UTC" in text
+    window = await page(client, f"/windows/{deploy['id']}")
+    assert "What it holds" in window
+    assert "HighLatency of api" in window
+    assert "the API says: a deploy of api" in window, "its record"
+    for text in (overview, incident, window):
+        assert "script" not in {tag for tag, _ in Elements(text).found}
+        assert "javascript:" not in text
+
+
+async def test_what_is_open_comes_before_what_holds_and_that_before_what_it_holds(
+    bot: ABot, client: TestClient[Any, Any], api: Described
+) -> None:
+    bot.policy = bot.engine.policy = replace(bot.policy, inhibit_rules=RULES)
+    await api.post("/api/v1/deploys", {"service": "api", "version": "a1b2c3", "status": "started"})
+    await report(bot, alert("HighLatency", "high", startsAt="2026-01-05T10:00:00Z"), alert("Down", "critical"))
+    text = await page(client)
+    places = [
+        text.index(said) for said in (">Down", "Deploys and maintenance", "a1b2c3", "Held and waiting", ">HighLat")
+    ]
+    assert places == sorted(places)
+
+
+async def test_a_window_that_is_over_shows_its_verdict(bot: ABot, client: TestClient[Any, Any], api: Described) -> None:
+    bot.policy = bot.engine.policy = replace(bot.policy, inhibit_rules=RULES)
+    about = {"service": "api", "version": "a1b2c3", "author": "ana", "rollback": "make rollback"}
+    deploy = await api.post("/api/v1/deploys", {**about, "status": "started"})
+    await report(bot, alert("HighLatency", "high", startsAt="2026-01-05T10:00:00Z"))
+    await api.post("/api/v1/deploys", {"id": deploy["id"], "status": "failed"})
+    await bot.engine.turn()
+    text = await page(client, f"/windows/{deploy['id']}")
+    for said in ("1 still firing", "The deploy failed.", "To roll back: make rollback", "What it held"):
+        assert said in text
+    assert "Deploys and maintenance" not in await page(client)
+
+
+async def test_a_repeating_window_that_holds_nothing_yet_has_a_page_too(
+    bot: ABot, client: TestClient[Any, Any]
+) -> None:
+    every_day = Recurring("disks", {"alertname": "Maintenance"}, (TimeInterval(times=((600, 660),)),), "new disks")
+    bot.policy = replace(bot.policy, maintenance=(every_day,))
+    assert 'href="/windows/disks-20260105T1000"' in await page(client)
+    assert "new disks" in await page(client, "/windows/disks-20260105T1000")

@@ -56,6 +56,7 @@ def test_what_is_signed_is_the_whole_body(corpus: Path) -> None:
 def test_whatever_else_is_given_is_not_genuine_and_does_not_raise(given: str | None) -> None:
     assert not signatures.github(SECRET, BODY, given)
     assert not signatures.vercel(SECRET, BODY, given)
+    assert not signatures.sentry(SECRET, BODY, given)
     assert not signatures.pagerduty(SECRET, BODY, given)
     assert not signatures.slack(SECRET, BODY, "1531420618", given, 1531420618)
     assert not signatures.twilio(SECRET, "https://example.org/", {}, given)

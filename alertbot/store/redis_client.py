@@ -1,0 +1,254 @@
+"""The way to Redis: one server, Sentinel's master, or a cluster; and whose fault it is when there is none.
+
+All that is asked goes through one script (`redis.lua`), so each kind of Redis needs no more than EVALSHA on one slot.
+Nothing is tried for long: a call that cannot be made fails within `TIMEOUT`, and while Redis is known to be away at
+once, except for a call now and then that looks whether it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.resources
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from alertbot.redis_url import RedisUrl
+from alertbot.store.base import StoreError, StoreUnavailable, StoreUnusable
+
+T = TypeVar("T")
+Word = str | bytes | int
+Step = tuple[Word, ...]
+
+#: Seconds for a connection, and for an answer. A script of ours takes milliseconds.
+CONNECT: Final = 1.0
+TIMEOUT: Final = 3.0
+#: Calls at once; each has a connection of its own.
+AT_ONCE: Final = 32
+#: Seconds in which nobody asks a Redis that is away; at random between them, so that replicas don't come back at once.
+LEFT_ALONE: Final = (0.2, 1.0)
+#: What Redis says when it cannot do it now: full, without its disk or its replicas, loading, failing over. The client
+#: has classes for some of the words, and takes the word off the text.
+_PASSES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "MOVED", "ASK", "UNKILLABLE")
+_PASSES_TOO: Final = (ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+
+
+class NotAsBefore(StoreError):
+    """Another writer was there first: of this request nothing was done. `check` says which question, `answer` what
+    the answer is now.
+    """
+
+    def __init__(self, check: int, answer: Any) -> None:
+        super().__init__("what was read has changed since")
+        self.check = check
+        self.answer = answer
+
+
+class Client:
+    """Connections to the Redis that an address names; `me` names this replica.
+
+    `wait_replicas` and `wait_disk` say where each write has to be before it counts. `changed_elsewhere` is what the
+    last answer said of the others' changes. Every method raises `StoreUnavailable` when it can't be done now,
+    `StoreUnusable` where a person has to look.
+    """
+
+    def __init__(self, address: RedisUrl, *, wait_replicas: int = 0, wait_disk: bool = False) -> None:
+        self.address = address
+        self.prefix = f"{{{address.prefix}}}:"
+        self.wait_replicas = wait_replicas
+        self.wait_disk = wait_disk
+        self.me = secrets.token_hex(8)
+        self.changed_elsewhere = 0
+        self._script = importlib.resources.files("alertbot.store").joinpath("redis.lua").read_text()
+        self._sha = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._redis: Redis | RedisCluster | None = None
+        self._sentinel: Sentinel | None = None
+        self._away = ""
+        self._asked_again_at = 0.0
+
+    def connect(self) -> None:
+        """Makes the client; connections are made when they are needed."""
+        a = self.address
+        common: dict[str, Any] = {
+            "username": a.user,
+            "password": a.password,
+            "socket_connect_timeout": CONNECT,
+            "socket_timeout": TIMEOUT,
+            "client_name": "alertbot",
+        }
+        never: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
+        tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": a.ca} if a.tls else {}
+        if a.scheme == "redis+cluster":
+            nodes = [ClusterNode(host, port) for host, port in a.hosts]
+            self._redis = RedisCluster(
+                startup_nodes=nodes, retry=Retry(NoBackoff(), 2), max_connections=2 * AT_ONCE, **common, **tls
+            )
+        elif a.scheme == "redis+sentinel":
+            own = {"password": a.sentinel_password} if a.sentinel_password else {}
+            self._sentinel = Sentinel(  # type: ignore[no-untyped-call]  # its __init__ has no types
+                a.hosts,
+                sentinel_kwargs={"socket_connect_timeout": CONNECT, "socket_timeout": CONNECT, **never, **own, **tls},
+                **common,
+                **never,
+                **tls,
+            )
+            self._redis = self._sentinel.master_for(a.master, db=a.db, max_connections=2 * AT_ONCE)
+        else:
+            ((host, port),) = a.hosts
+            self._redis = Redis(host=host, port=port, db=a.db, max_connections=2 * AT_ONCE, **common, **never, **tls)
+
+    async def close(self) -> None:
+        """Idempotent."""
+        redis, self._redis = self._redis, None
+        if redis is not None:
+            await redis.aclose()
+        if self._sentinel is not None:
+            for one in self._sentinel.sentinels:
+                await one.aclose()
+
+    async def ask(self, version: str, steps: Sequence[Step], *, digests: bool = False) -> list[Any]:
+        """Answers of questions, from one moment. Asked once more where no answer came."""
+        return await self._run(self._request("", version, digests, (), steps))
+
+    async def write(
+        self, version: str, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step], *, once: bool = True
+    ) -> list[Any]:
+        """Takes steps, all or none, and once: also where it has to be sent again because no answer came.
+
+        Not `once` is for steps that only remove: a full Redis takes them too, for it has to remember nothing.
+        Raises `NotAsBefore` where a question of `checks` has another answer than the one with this digest.
+        """
+        return await self._run(
+            self._request(secrets.token_hex(12) if once else "", version, False, checks, steps), written=True
+        )
+
+    async def command(self, *words: Word) -> Any:
+        """A command about the server, from the one that has our keys."""
+
+        async def run(redis: Any) -> Any:
+            if not isinstance(redis, RedisCluster):
+                return await redis.execute_command(*words)
+            await redis.initialize()
+            return await redis.execute_command(*words, target_nodes=redis.get_node_from_key(self.prefix))
+
+        return await self._call(run)
+
+    def _request(
+        self, name: str, version: str, digests: bool, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]
+    ) -> list[Word]:
+        """As `redis.lua` reads it."""
+        words: list[Word] = [name, version, self.me, "d" if digests else "", len(checks)]
+        for digest, step in checks:
+            words += (len(step) + 1, digest, *step)
+        words.append(len(steps))
+        for step in steps:
+            words += (len(step), *step)
+        return words
+
+    async def _run(self, words: Sequence[Word], *, written: bool = False) -> list[Any]:
+        waits = written and (self.wait_replicas or self.wait_disk)
+
+        async def run(redis: Any) -> Any:
+            if not waits:
+                return await self._evaluate(redis, words)
+            async with redis.client() as connection:  # Redis waits for what one connection wrote
+                answer = await self._evaluate(connection, words)
+                if answer[0] == 1:
+                    await self._settled(connection)
+                return answer
+
+        status, *answer = await self._call(run)
+        if status == 0:
+            raise NotAsBefore(answer[0], answer[1])
+        if status == 2:
+            raise WrongVersion(answer[0].decode())
+        found: list[Any]
+        found, self.changed_elsewhere = answer
+        return found
+
+    async def _evaluate(self, redis: Any, words: Sequence[Word]) -> Any:
+        try:
+            return await redis.evalsha(self._sha, 1, self.prefix, *words)
+        except NoScriptError:
+            return await redis.eval(self._script, 1, self.prefix, *words)
+
+    async def _settled(self, connection: Any) -> None:
+        """The write is on this server's disk, and on as many replicas as was asked for. Raises `StoreUnavailable`: it
+        is written, and may yet be lost; so it is not sent again, for that would have nothing to wait for.
+        """
+        most = int(TIMEOUT * 900)
+        if self.wait_disk:
+            disk, copies = await connection.execute_command("WAITAOF", 1, self.wait_replicas, most)
+        else:
+            disk, copies = 1, await connection.execute_command("WAIT", self.wait_replicas, most)
+        if not disk or copies < self.wait_replicas:
+            where = f"{copies} of {self.wait_replicas} replicas{'' if disk else ' and no disk'}"
+            raise StoreUnavailable(f"{self.address.shown}: written, but only on {where}")
+
+    async def _call(self, run: Callable[[Any], Awaitable[T]]) -> T:
+        """Twice at the most: the first connection may have been a dead one."""
+        if self._redis is None:
+            raise StoreUnavailable(f"{self.address.shown} is not open")
+        now = asyncio.get_running_loop().time
+        if self._away and now() < self._asked_again_at:
+            raise StoreUnavailable(self._away)
+        if self._away:  # one call looks; the others go on failing until it knows
+            self._asked_again_at = now() + CONNECT + TIMEOUT
+        async with self._room:
+            for last in (bool(self._away), True):
+                try:
+                    found = await run(self._redis)
+                except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+                    translated = self._translate(error)
+                    away = isinstance(translated, StoreUnavailable) and not isinstance(error, ResponseError)
+                    if away and not last:
+                        continue
+                    if away:
+                        self._away = str(translated)
+                        self._asked_again_at = now() + random.uniform(*LEFT_ALONE)  # noqa: S311  # a spread, no secret
+                    raise translated from error
+                self._away = ""
+                return found
+        raise AssertionError("unreachable")
+
+    def _translate(self, error: Exception) -> StoreError:
+        """Whose fault it is, and what to do."""
+        shown, said = self.address.shown, str(error)
+        if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+            return StoreUnusable(f"{shown} refuses us ({said}): check the user and the password in store.url")
+        passes = isinstance(error, _PASSES_TOO) or said.startswith(_PASSES)
+        if isinstance(error, ResponseError) and not passes:
+            return StoreError(f"{shown}: {said}")
+        if isinstance(error, RedisClusterException) and "CLUSTERDOWN" not in said and "cluster mode" in said.lower():
+            return StoreUnusable(f"{shown} is no cluster: use redis://")
+        return StoreUnavailable(f"{shown}: {said or type(error).__name__}")
+
+
+class WrongVersion(StoreError):
+    """What is stored is of another schema (empty: nothing is stored) than the one asked for."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"schema {version or 'none'}")
+        self.version = version
