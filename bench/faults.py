@@ -77,6 +77,9 @@ class Scene:
     folder: Path
     chance: random.Random
     session: aiohttp.ClientSession
+    """To ask with: patient."""
+    sender: aiohttp.ClientSession
+    """To send alerts with: it gives up early, and tries again."""
     bots: list[Bot] = field(default_factory=list)
     redis: RedisServer | None = None
     watched: Watched | None = None
@@ -264,14 +267,15 @@ class Storm:
     async def run(self) -> Run:
         """Fires, waits until all is known, resolves, waits until all is told, counts."""
         async with contextlib.AsyncExitStack() as stack:
-            timeout = aiohttp.ClientTimeout(total=3)
-            connector = aiohttp.TCPConnector(limit=AT_ONCE)
-            session = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout, connector=connector))
+            session, sender = [
+                await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=seconds)))
+                for seconds in (60, 3)
+            ]
             slack = await stack.enter_async_context(StandinProcess("slack"))
             pagerduty = await stack.enter_async_context(StandinProcess("pagerduty"))
             await slack.configure(limited=False)
             await pagerduty.configure(limited=False)
-            scene = Scene(self._folder, self._chance, session)
+            scene = Scene(self._folder, self._chance, session, sender)
             await self._start(scene, stack, slack.url, pagerduty.url)
             half, begun, start = self._fault.steps // 2, time.monotonic(), datetime.now(UTC)
             await self._all(scene, range(half), start, None)
@@ -336,7 +340,7 @@ class Storm:
             await asyncio.sleep(self._chance.uniform(0.0, SPREAD))
             async with gate:
                 form = {"version": "4", "alerts": [alert(name(n), "h", start, end)]}
-                self._answers += await send(scene.session, scene.bots, self._chance, json.dumps(form).encode())
+                self._answers += await send(scene.sender, scene.bots, self._chance, json.dumps(form).encode())
 
         for n, step in enumerate(steps):
             await asyncio.gather(self._fault.strike(scene, step), *map(one, self._alerts[n :: len(steps)]))
