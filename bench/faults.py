@@ -364,14 +364,18 @@ class Storm:
         cards = Counter(n for message in posted for n in names(message["text"]))
         sent = {name(n) for n in self._alerts}
         told = sent & paged.keys() & cards.keys()
+        doubled = {n for n, times in (paged + cards).items() if paged[n] > 1 or cards[n] > 1}
         recorded = 0
         for incident in await all_incidents(scene.session, scene.bots[-1].url):
-            if incident["labels"]["alertname"] not in told:
-                record = await ask(scene.session, f"{scene.bots[-1].url}/api/v1/incidents/{incident['id']}/timeline")
-                if any(entry["reason"] == Reason.RESOLVED_BEFORE_NOTIFY for entry in record["entries"]):
-                    recorded += 1
-                else:
-                    print(json.dumps([incident, record]), file=sys.stderr)
+            of = incident["labels"]["alertname"]
+            if of in told - doubled:
+                continue
+            record = await ask(scene.session, f"{scene.bots[-1].url}/api/v1/incidents/{incident['id']}/timeline")
+            reasons = {entry["reason"] for entry in record["entries"]}
+            recorded += of not in told and Reason.RESOLVED_BEFORE_NOTIFY in reasons
+            if of in doubled or Reason.RESOLVED_BEFORE_NOTIFY not in reasons:
+                found = [page for page in calls["incidents"] if of in page["summary"]]
+                print(json.dumps([incident, record, found]), file=sys.stderr)
         open_pages = sum(incident["status"] != "resolved" for incident in calls["incidents"])
         return Run(
             accepted=len(sent),
