@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Protocol, TypeVar
 from urllib.parse import quote
 
 from alertbot.breaker import Breaker
@@ -41,6 +42,7 @@ from alertbot.storms import Look, Storms, incident_of, is_storm
 from alertbot.verdicts import incident_of as window_as_incident
 from alertbot.verdicts import told_of
 
+T = TypeVar("T")
 log = logging.getLogger("alertbot.outbox")
 
 #: Deliveries of one lane at once. Slack takes one post a second a channel; order in PagerDuty is kept by the incident.
@@ -55,6 +57,8 @@ AT_ONCE: Final[Mapping[str, int]] = {
 #: Longer than any attempt: a notifier bounds every network call by 10 s, and makes a few.
 ATTEMPT: Final = timedelta(seconds=60)
 LEASE: Final = timedelta(seconds=120)
+#: How long a question before an attempt waits for a store that is away: there are four at most, and the lease holds.
+BEFORE: Final = (LEASE - ATTEMPT) / 4
 FIRST_BACKOFF: Final = timedelta(seconds=1)
 LONGEST_BACKOFF: Final = timedelta(minutes=5)
 #: When a destination that keeps failing is given up for this incident, and shown as parked.
@@ -275,8 +279,9 @@ class Outbox:
         if is_storm(want):
             await self._deliver_storm(delivery)
             return
-        told = await told_of(self.store, want.incident) if want.kind in ONE_OFF else None
-        incident = window_as_incident(delivery, told) if told else await self.store.incident(want.incident)
+        told = await self._patiently(lambda: told_of(self.store, want.incident)) if want.kind in ONE_OFF else None
+        found = None if told else await self._patiently(lambda: self.store.incident(want.incident))
+        incident = window_as_incident(delivery, told) if told else found
         action = action_for(delivery)
         if incident is None or action is None or self._stale(incident, delivery):
             await self._record(self._nothing(delivery))
@@ -285,7 +290,7 @@ class Outbox:
         if notifier is None:
             await self._failed(delivery, action, Failed("this destination is no longer in the config"))
             return
-        job = await self._job(delivery, action, incident, told)
+        job = await self._patiently(partial(self._job, delivery, action, incident, told))
         result = await self._attempt(notifier, job)
         now = self.clock.now()
         match result:
@@ -313,7 +318,7 @@ class Outbox:
         if soonest is not None and now < soonest:
             await self._later(delivery, Later(soonest))
             return
-        look = await self.storms.look(delivery, now)
+        look = await self._patiently(partial(self.storms.look, delivery, now))
         at_level = delivery if look.level is None else replace(delivery, want=replace(delivery.want, level=look.level))
         action = None if look.level is None else action_for(at_level)
         notifier = self.notifiers.get((delivery.want.receiver, delivery.want.integration, delivery.want.to))
@@ -401,13 +406,15 @@ class Outbox:
         return card.remote if card is not None else {}
 
     async def _attempt(self, notifier: Notifier, job: Job) -> Result:
+        ours = await self._patiently(self.still_ours)
         result: Result
         try:
             async with asyncio.timeout(ATTEMPT.total_seconds()):
-                ours = await self.still_ours()
                 result = await notifier.deliver(job) if ours else Retry("another replica has taken it over")
         except TimeoutError:
             result = Retry(f"no answer within {ATTEMPT.total_seconds():.0f} s", uncertain=True)
+        except StoreUnavailable as e:  # between two requests, maybe
+            result = Retry(f"the store is away: {e}", uncertain=True)
         except Exception as e:  # a notifier's defect is that destination's failure, and is retried and seen as one
             log.exception("a notifier raised", extra=_about(job.delivery))
             result = Retry(f"defect in the notifier: {type(e).__name__}", uncertain=True)
@@ -453,17 +460,21 @@ class Outbox:
         """The lanes that do not answer."""
         return {lane: breaker for lane, breaker in self._breakers.items() if breaker.opened is not None}
 
-    async def _record(self, outcome: Outcome) -> None:
-        """While the store is away it is kept for a while: what is known is not to become uncertain."""
-        recorded, delay, until = None, 0.1, self.clock.now() + LEASE
-        while recorded is None:
+    async def _patiently(self, ask: Callable[[], Awaitable[T]], within: timedelta = BEFORE) -> T:
+        """What the store answers, once it is back. Raises StoreUnavailable where that takes longer, or at the end."""
+        delay, until = 0.1, self.clock.now() + within
+        while True:
             try:
-                recorded = await self.store.record(outcome)
+                return await ask()
             except StoreUnavailable:
                 if self._stopping or self.clock.now() >= until:
                     raise
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
+
+    async def _record(self, outcome: Outcome) -> None:
+        """While the store is away it is kept for a while: what is known is not to become uncertain."""
+        recorded = await self._patiently(lambda: self.store.record(outcome), LEASE)
         if not recorded:
             log.warning("an outcome came after its lease had been taken over", extra={"delivery": outcome.id})
 

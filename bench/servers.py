@@ -22,7 +22,7 @@ STORE = "alertbot.db"
 CONFIG = """\
 global: {{pagerduty_url: http://127.0.0.1:{pagerduty}/}}
 web: {{listen: 127.0.0.1:{port}}}
-store: {{url: "sqlite:///{store}"}}
+store: {{url: "{store}"}}
 route:
   receiver: log
   group_by: [alertname, environment, team]
@@ -81,21 +81,25 @@ def _free_port() -> int:
         return port
 
 
-def write_config(folder: Path, *, port: int = 9, pagerduty: int = 9, wait: str = "1h") -> Path:
-    """The routes and rules of the example, with the store in this folder."""
+def write_config(folder: Path, *, port: int = 9, pagerduty: int = 9, wait: str = "1h", url: str = "") -> Path:
+    """The routes and rules of the example, with the store at this URL, or else in this folder."""
     config = folder / "alertbot.yml"
-    config.write_text(CONFIG.format(port=port, store=folder / STORE, pagerduty=pagerduty, wait=wait))
+    config.write_text(
+        CONFIG.format(port=port, store=url or f"sqlite:///{folder / STORE}", pagerduty=pagerduty, wait=wait)
+    )
     return config
 
 
 @contextlib.asynccontextmanager
-async def alertbot(*, pagerduty: int = 9, wait: str = "1h", store: Path | None = None) -> AsyncIterator[Server]:
-    """`alertbot serve` with a fresh store, or a copy of this one, on the disk of the temp folder."""
+async def alertbot(
+    *, pagerduty: int = 9, wait: str = "1h", store: Path | None = None, url: str = ""
+) -> AsyncIterator[Server]:
+    """`alertbot serve` with a fresh store, or a copy of this one, on the disk of the temp folder; or that at `url`."""
     folder, port = Path(tempfile.mkdtemp(prefix="alertbot-bench-")), _free_port()
     try:
         if store is not None:
             shutil.copy(store, folder / STORE)
-        config = write_config(folder, port=port, pagerduty=pagerduty, wait=wait)
+        config = write_config(folder, port=port, pagerduty=pagerduty, wait=wait, url=url)
         argv = [sys.executable, "-m", "alertbot", "serve", "--config", str(config), "--log-level", "ERROR"]
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(*argv, cwd=PROJECT, stdout=log, stderr=log)

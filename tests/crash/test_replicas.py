@@ -7,7 +7,7 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,8 @@ import aiohttp
 import pytest
 
 from alertbot.store.redis import LIVES
-from tests.crash.test_storm import CONFIG, Bot, all_incidents, ask, body, kind, of, until_settled
+from tests.crash.bots import CONFIG, Bot, all_incidents, ask, kind, of, send, until_settled
+from tests.crash.test_storm import body
 from tests.standins.pagerduty import ROUTING_KEY, PagerDutyStandin
 from tests.standins.redis_servers import RedisServer
 from tests.standins.slack import SlackStandin
@@ -26,18 +27,6 @@ KILLS: Final = 6
 PATIENCE: Final = 180.0
 #: So many a second that the storm is as long as the faults are.
 RATE: Final = 20
-
-
-async def send(session: aiohttp.ClientSession, bots: list[Bot], chance: random.Random, content: bytes) -> None:
-    """To any of them until one takes it, as through a balancer."""
-    while True:
-        with suppress(aiohttp.ClientError, TimeoutError):
-            url = chance.choice(bots).url
-            async with session.post(f"{url}/webhooks/alertmanager", data=content) as answer:
-                if answer.status == 200:
-                    return
-                assert answer.status == 503
-        await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("fault", ["kills", "a pause", "redis is killed"])
@@ -64,8 +53,8 @@ async def test_of_two_replicas_whatever_happens_to_one_nothing_is_lost_and_nothi
             folder.mkdir()
             (folder / "alertbot.yml").write_text(
                 CONFIG.format(
-                    slack=slack.url, pagerduty=pagerduty.url, posts=RATE, updates=5000, events=5000, port=port,
-                    store=redis.url, key=ROUTING_KEY,
+                    cards=10, slack=slack.url, pagerduty=pagerduty.url, posts=RATE, updates=5000, events=5000,
+                    port=port, store=f"{{url: '{redis.url}'}}", key=ROUTING_KEY,
                 )
             )  # fmt: skip
             bots.append(Bot(folder / "alertbot.yml", port))
@@ -83,11 +72,9 @@ async def test_of_two_replicas_whatever_happens_to_one_nothing_is_lost_and_nothi
 
         async def a_pause() -> None:
             await asyncio.sleep(2)
-            process = bots[0].process
-            assert process is not None
-            process.send_signal(signal.SIGSTOP)
+            bots[0].signal(signal.SIGSTOP)
             await asyncio.sleep(LIVES.total_seconds() + 5)  # another process's time cannot be moved
-            process.send_signal(signal.SIGCONT)
+            bots[0].signal(signal.SIGCONT)
 
         async def redis_is_killed() -> None:
             for _ in range(3):

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import signal
-import sys
 from collections import Counter
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 
 from alertbot.domain.fingerprint import fingerprint
+from tests.crash.bots import CONFIG, Bot, all_incidents, ask, kind, of, send, until_settled
 from tests.standins.pagerduty import ROUTING_KEY, PagerDutyStandin
 from tests.standins.slack import SlackStandin
 
@@ -28,22 +26,6 @@ FASTER: Final = 10
 #: PagerDuty's a minute, so few that it has a storm too.
 EVENTS: Final = 240
 PATIENCE: Final = 150.0
-
-CONFIG: Final = """
-global:
-  slack_bot_token: xoxb-stand-in
-  slack_api_url: {slack}/api/
-  pagerduty_url: {pagerduty}/
-  limits: {{slack_posts_per_second: {posts}, slack_updates_per_minute: {updates}, pagerduty_per_minute: {events}}}
-web: {{listen: '127.0.0.1:{port}'}}
-store: {{url: '{store}'}}
-storms: {{cards: 10, every: 500ms, quiet: 3s}}
-route: {{receiver: ops, group_by: [alertname, instance], group_wait: 0s, group_interval: 1s, repeat_interval: 4h}}
-receivers:
-  - name: ops
-    pagerduty_configs: [{{routing_key: {key}}}]
-    slack_configs: [{{channel: '#ops-alerts'}}]
-"""
 
 
 def body(n: int, start: datetime, end: datetime | None = None) -> bytes:
@@ -58,58 +40,6 @@ def body(n: int, start: datetime, end: datetime | None = None) -> bytes:
         "fingerprint": fingerprint(labels),
     }
     return json.dumps({"version": "4", "alerts": [alert]}).encode()
-
-
-class Bot:
-    """`alertbot serve` in a process of its own, on a port that stays the same over its deaths."""
-
-    def __init__(self, config: Path, port: int) -> None:
-        self.config = config
-        self.url = f"http://127.0.0.1:{port}"
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        command = [sys.executable, "-m", "alertbot", "serve", "--config", str(self.config)]
-        log = (self.config.parent / "log").open("ab")
-        self.process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
-        log.close()
-
-    async def kill(self) -> None:
-        if self.process is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self.process.pid, signal.SIGKILL)
-            await self.process.wait()
-
-
-async def send(session: aiohttp.ClientSession, url: str, content: bytes) -> None:
-    """Until it is taken, as Alertmanager does."""
-    while True:
-        with suppress(aiohttp.ClientError, TimeoutError):
-            async with session.post(f"{url}/webhooks/alertmanager", data=content) as answer:
-                if answer.status == 200:
-                    return
-                assert answer.status == 503
-        await asyncio.sleep(0.1)
-
-
-async def ask(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
-    while True:
-        with suppress(aiohttp.ClientError, TimeoutError):
-            async with session.get(url) as answer:
-                found: dict[str, Any] = await answer.json()
-                return found
-        await asyncio.sleep(0.1)
-
-
-async def all_incidents(session: aiohttp.ClientSession, url: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    cursor = ""
-    while True:
-        page = await ask(session, f"{url}/api/v1/incidents?limit=500{cursor}")
-        found += page["incidents"]
-        if page["next"] is None:
-            return found
-        cursor = f"&cursor={page['next']}"
 
 
 async def test_a_storm_with_twenty_kills_and_both_providers_failing_loses_nothing_and_doubles_nothing(
@@ -127,8 +57,8 @@ async def test_a_storm_with_twenty_kills_and_both_providers_failing_loses_nothin
         config = tmp_path / "alertbot.yml"
         config.write_text(
             CONFIG.format(
-                slack=slack.url, pagerduty=pagerduty.url, posts=FASTER, updates=50 * FASTER, events=EVENTS,
-                port=unused_tcp_port, store=f"sqlite:///{tmp_path / 'alertbot.db'}", key=ROUTING_KEY,
+                cards=10, slack=slack.url, pagerduty=pagerduty.url, posts=FASTER, updates=50 * FASTER, events=EVENTS,
+                port=unused_tcp_port, store=f"{{url: 'sqlite:///{tmp_path / 'alertbot.db'}'}}", key=ROUTING_KEY,
             )
         )  # fmt: skip
         bot = Bot(config, unused_tcp_port)
@@ -154,13 +84,13 @@ async def test_a_storm_with_twenty_kills_and_both_providers_failing_loses_nothin
 
         start = datetime.now(UTC)
         async with asyncio.timeout(PATIENCE):
-            fires = [send(session, bot.url, body(n, start)) for n in range(INCIDENTS)]
+            fires = [send(session, [bot], chance, body(n, start)) for n in range(INCIDENTS)]
             await asyncio.gather(kill_again_and_again(), spoil(), *fires)
             end = datetime.now(UTC)
             # Half goes, and the rest stays until the storm is over and has cards of its own; then that goes too.
-            await asyncio.gather(*(send(session, bot.url, body(n, start, end)) for n in range(5, INCIDENTS)))
+            await asyncio.gather(*(send(session, [bot], chance, body(n, start, end)) for n in range(5, INCIDENTS)))
             await until_settled(session, bot.url, 5)
-            await asyncio.gather(*(send(session, bot.url, body(n, start, end)) for n in range(5)))
+            await asyncio.gather(*(send(session, [bot], chance, body(n, start, end)) for n in range(5)))
             await until_settled(session, bot.url, 0)
 
         incidents = await all_incidents(session, bot.url)
@@ -174,24 +104,3 @@ async def test_a_storm_with_twenty_kills_and_both_providers_failing_loses_nothin
         told = [i for i in incidents if {d["status"] for d in i["deliveries"]} & {"pending", "retrying", "parked"}]
         assert told == []
         assert len(known) >= 2
-
-
-async def until_settled(session: aiohttp.ClientSession, url: str, open_: int) -> None:
-    """Waits until so many incidents are open, and all is told: nothing is due, and no storm stands in for anything."""
-    while True:
-        incidents = await all_incidents(session, url)
-        states = {d["status"] for i in incidents for d in i["deliveries"]}
-        still = sum(i["status"] == "open" for i in incidents)
-        async with session.get(f"{url}/metrics") as answer:
-            storms = "alertbot_storms 0.0" in await answer.text()
-        if still == open_ and storms and not states & {"pending", "retrying"}:
-            return
-        await asyncio.sleep(1)
-
-
-def kind(message: dict[str, Any]) -> str:
-    return str(message.get("metadata", {}).get("event_payload", {}).get("kind"))
-
-
-def of(message: dict[str, Any]) -> str:
-    return str(message["metadata"]["event_payload"]["delivery"])

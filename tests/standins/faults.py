@@ -207,7 +207,7 @@ class FlakyProxy:
             finally:
                 self._writers.discard(up_writer)
                 up_writer.close()
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # cancelled by `stop` alone; streams of Python 3.11 complain of it
             writer.transport.abort()
         finally:
             self._writers.discard(writer)

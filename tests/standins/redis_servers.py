@@ -144,6 +144,17 @@ class Watched:
                     time.sleep(0.05)
         return self
 
+    def named(self) -> RedisServer:
+        """The one that the first Sentinel takes for the master."""
+        with self.sentinels[0].client() as client:
+            _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.NAME)
+        return self.master if int(port) == self.master.port else self.replica
+
+    def followed(self) -> bool:
+        """Whether the master has its replica."""
+        with self.named().client() as client:
+            return bool(client.info("replication").get("slave0", {}).get("state") == "online")
+
     def _knows(self, client: redis.Redis) -> bool:
         found = client.execute_command("SENTINEL", "MASTER", self.NAME)
         state = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))

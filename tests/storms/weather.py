@@ -101,7 +101,9 @@ TO = {
 class Weather:
     """One receiver with these integrations; every alert is an incident of its own."""
 
-    def __init__(self, *integrations: str, fallback: bool = False, **storms: Any) -> None:
+    def __init__(
+        self, *integrations: str, fallback: bool = False, store: MemoryStore | None = None, **storms: Any
+    ) -> None:
         minute = timedelta(minutes=1)
         route = Route(
             key="{}", receiver="ops", group_by=None, group_wait=timedelta(0), group_interval=minute,
@@ -113,7 +115,7 @@ class Weather:
         }
         self.policy = Policy(SEVERITIES, route, receivers, storms=replace(Storms(), **storms))
         self.clock = MovableClock(START)
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
         self.limiter = StoredLimiter(self.store, self.clock, RATES)
         self.to = Destinations(self.limiter, self.clock)
         notifiers = {
