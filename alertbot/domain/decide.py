@@ -142,6 +142,8 @@ def needs_more(situation: Situation, event: Event, into: Needs) -> None:
                     into.relations.update(name for _, name in inhibit.target_of(situation.policy, alert.labels))
             into.held_in.update(w.id for w in situation.windows() if w.kind is WindowKind.DEPLOY)
         case DeployReported():
+            # Also those that are over: what is told of a deploy late must not open its window again.
+            into.windows.update(deploy.identity for deploy in situation.deploys.values())
             into.held_in.update(w.id for w in situation.windows() if w.kind is WindowKind.DEPLOY)
         case MaintenanceReported():
             into.held_in.add(event.id)

@@ -345,3 +345,15 @@ async def test_a_maintenance_holds_escalations_of_what_fired_before_it_and_its_e
     await works(s, "10:30", "end")
     await s.until("12:00")
     assert s.heard() == ["11:00 slack update escalated 1/0/0", "11:00 slack escalate escalated 1/0/0"]
+
+
+async def test_a_success_that_is_told_after_the_failure_does_not_hold_again() -> None:
+    s = script(LONG)
+    await deploy(s, "0:00")
+    await s.report("1:00", high("ErrorRate", "1:00"))
+    await deploy(s, "2:00", "failed")
+    await s.until("2:30")
+    assert len(s.heard()) == 2
+    await deploy(s, "3:00", "succeeded")
+    await s.report("3:30", high("Latency", "3:30"))
+    assert s.heard() == ["3:30 slack open first_notification 1/0/0"]
