@@ -48,7 +48,8 @@ async def test_it_is_not_told_while_nobody_can_be_called(bot: Bot) -> None:
     assert await report(bot)
 
 
-async def test_a_store_that_is_away_silences_it(bot: Bot) -> None:
+async def test_a_store_that_is_away_silences_it(sqlite_bot: Bot) -> None:
+    bot = sqlite_bot
     await switched_on(bot)
     assert await report(bot)
     async with locked(bot.store_file):

@@ -328,7 +328,7 @@ async def lived(steps: Sequence[Step], **changes: Any) -> Script:
     return s
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(evenings())
 async def test_once_all_windows_are_past_what_was_held_is_told_or_over(steps: list[Step]) -> None:
     s = await lived(steps, inhibit_rules=WINDOWS)
@@ -346,7 +346,7 @@ async def test_once_all_windows_are_past_what_was_held_is_told_or_over(steps: li
     assert len(verdicts) == sum(w.verdict is not None for w in windows)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(evenings())
 async def test_no_page_is_lost_to_windows_but_of_what_cleared_while_it_was_held(steps: list[Step]) -> None:
     """Whatever fires in the end is open for PagerDuty, with the rules and without, and nothing else is."""
