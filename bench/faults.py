@@ -57,8 +57,8 @@ LEASE: Final = LIVES.total_seconds() + 5
 START: Final = 60.0
 #: Seconds within which all is to be told after the storm.
 PATIENCE: Final = 600.0
-#: What is too small for a storm, and large enough for a bot that sleeps.
-DISK: Final = "24m"
+#: Room for a storm and for the log that SQLite keeps (64 MiB): full by what is written beside it alone.
+DISK: Final = "128m"
 
 UNLIMITED: Final = 100_000
 #: The most that the config takes: a storm of cards is no fault.
@@ -359,7 +359,11 @@ class Storm:
     async def _count(
         self, scene: Scene, calls: dict[str, Any], chat: dict[str, Any], storm: float, settled: float
     ) -> Run:
-        paged = Counter(n for page in calls["pages"] for n in names(page["summary"]))
+        # A storm's page names some of those that it stands in for; it is no second page of theirs.
+        paged: Counter[str] = Counter()
+        for page in calls["pages"]:
+            if not page["dedup_key"].startswith("storm"):
+                paged.update(names(page["summary"]))
         posted = [m for channel in chat["channels"].values() for m in channel["messages"].values() if kind(m) == "card"]
         cards = Counter(n for message in posted for n in names(message["text"]))
         sent = {name(n) for n in self._alerts}
