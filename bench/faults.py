@@ -60,6 +60,8 @@ PATIENCE: Final = 600.0
 #: Room for a storm and for the log that SQLite keeps (64 MiB): full by what is written beside it alone.
 DISK: Final = "128m"
 
+#: Why an alert may have no page or card of its own.
+SAID_WHY: Final = {Reason.RESOLVED_BEFORE_NOTIFY, Reason.FOLDED_INTO_STORM}
 UNLIMITED: Final = 100_000
 #: The most that the config takes: a storm of cards is no fault.
 MOST_CARDS: Final = 500
@@ -376,8 +378,8 @@ class Storm:
                 continue
             record = await ask(scene.session, f"{scene.bots[-1].url}/api/v1/incidents/{incident['id']}/timeline")
             reasons = {entry["reason"] for entry in record["entries"]}
-            recorded += of not in told and Reason.RESOLVED_BEFORE_NOTIFY in reasons
-            if of in doubled or Reason.RESOLVED_BEFORE_NOTIFY not in reasons:
+            recorded += of not in told and bool(reasons & SAID_WHY)
+            if of in doubled or not reasons & SAID_WHY:
                 found = [page for page in calls["incidents"] if of in page["summary"]]
                 print(json.dumps([incident, record, found]), file=sys.stderr)
         open_pages = sum(incident["status"] != "resolved" for incident in calls["incidents"])
