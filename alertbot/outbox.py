@@ -57,8 +57,8 @@ AT_ONCE: Final[Mapping[str, int]] = {
 #: Longer than any attempt: a notifier bounds every network call by 10 s, and makes a few.
 ATTEMPT: Final = timedelta(seconds=60)
 LEASE: Final = timedelta(seconds=120)
-#: How long a question before an attempt waits for a store that is away: there are four at most, and the lease holds.
-BEFORE: Final = (LEASE - ATTEMPT) / 4
+#: How long the questions before an attempt wait for a store that is away: the lease then still holds for the attempt.
+BEFORE: Final = LEASE - ATTEMPT
 FIRST_BACKOFF: Final = timedelta(seconds=1)
 LONGEST_BACKOFF: Final = timedelta(minutes=5)
 #: When a destination that keeps failing is given up for this incident, and shown as parked.
@@ -275,12 +275,14 @@ class Outbox:
 
     async def deliver(self, delivery: Delivery) -> None:
         """One attempt: what to tell, telling it, and writing down how it went."""
-        want = delivery.want
+        want, until = delivery.want, self.clock.now() + BEFORE
         if is_storm(want):
-            await self._deliver_storm(delivery)
+            await self._deliver_storm(delivery, until)
             return
-        told = await self._patiently(lambda: told_of(self.store, want.incident)) if want.kind in ONE_OFF else None
-        found = None if told else await self._patiently(lambda: self.store.incident(want.incident))
+        told = (
+            await self._patiently(lambda: told_of(self.store, want.incident), until) if want.kind in ONE_OFF else None
+        )
+        found = None if told else await self._patiently(lambda: self.store.incident(want.incident), until)
         incident = window_as_incident(delivery, told) if told else found
         action = action_for(delivery)
         if incident is None or action is None or self._stale(incident, delivery):
@@ -290,8 +292,8 @@ class Outbox:
         if notifier is None:
             await self._failed(delivery, action, Failed("this destination is no longer in the config"))
             return
-        job = await self._patiently(partial(self._job, delivery, action, incident, told))
-        result = await self._attempt(notifier, job)
+        job = await self._patiently(partial(self._job, delivery, action, incident, told), until)
+        result = await self._attempt(notifier, job, until)
         now = self.clock.now()
         match result:
             case Sent() | DryRun():
@@ -308,7 +310,7 @@ class Outbox:
             case Failed():
                 await self._failed(delivery, action, result)
 
-    async def _deliver_storm(self, delivery: Delivery) -> None:
+    async def _deliver_storm(self, delivery: Delivery, until: datetime) -> None:
         """A storm's card, page or digest: what it should say follows from its members, and is looked up now."""
         if self.storms is None:
             await self._record(self._nothing(delivery))
@@ -318,7 +320,7 @@ class Outbox:
         if soonest is not None and now < soonest:
             await self._later(delivery, Later(soonest))
             return
-        look = await self._patiently(partial(self.storms.look, delivery, now))
+        look = await self._patiently(partial(self.storms.look, delivery, now), until)
         at_level = delivery if look.level is None else replace(delivery, want=replace(delivery.want, level=look.level))
         action = None if look.level is None else action_for(at_level)
         notifier = self.notifiers.get((delivery.want.receiver, delivery.want.integration, delivery.want.to))
@@ -338,7 +340,7 @@ class Outbox:
             now=now,
             storm=look.storm,
         )
-        result = await self._attempt(notifier, job)
+        result = await self._attempt(notifier, job, until)
         await self._record_storm(delivery, at_level, action, result, look)
 
     async def _record_storm(
@@ -405,8 +407,8 @@ class Outbox:
         card = await self.store.delivery(own)
         return card.remote if card is not None else {}
 
-    async def _attempt(self, notifier: Notifier, job: Job) -> Result:
-        ours = await self._patiently(self.still_ours)
+    async def _attempt(self, notifier: Notifier, job: Job, until: datetime) -> Result:
+        ours = await self._patiently(self.still_ours, until)
         result: Result
         try:
             async with asyncio.timeout(ATTEMPT.total_seconds()):
@@ -460,9 +462,9 @@ class Outbox:
         """The lanes that do not answer."""
         return {lane: breaker for lane, breaker in self._breakers.items() if breaker.opened is not None}
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]], within: timedelta = BEFORE) -> T:
-        """What the store answers, once it is back. Raises StoreUnavailable where that takes longer, or at the end."""
-        delay, until = 0.1, self.clock.now() + within
+    async def _patiently(self, ask: Callable[[], Awaitable[T]], until: datetime) -> T:
+        """What the store answers, once it is back. Raises StoreUnavailable at `until`, or at the end."""
+        delay = 0.1
         while True:
             try:
                 return await ask()
@@ -474,7 +476,7 @@ class Outbox:
 
     async def _record(self, outcome: Outcome) -> None:
         """While the store is away it is kept for a while: what is known is not to become uncertain."""
-        recorded = await self._patiently(lambda: self.store.record(outcome), LEASE)
+        recorded = await self._patiently(lambda: self.store.record(outcome), self.clock.now() + LEASE)
         if not recorded:
             log.warning("an outcome came after its lease had been taken over", extra={"delivery": outcome.id})
 
