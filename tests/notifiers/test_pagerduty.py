@@ -291,7 +291,7 @@ async def test_while_a_request_is_under_way_its_incident_gets_no_second_one() ->
 async def test_threads_are_few_and_close_lets_them_go(pagerduty: PagerDutyStandin) -> None:
     notifier = PagerDutyNotifier(ROUTING_KEY, url=pagerduty.url)
     await asyncio.gather(*(notifier.deliver(job()) for _ in range(40)))
-    names = [t.name for t in threading.enumerate() if t.name.startswith("pagerduty")]
+    names = [t.name for t in threading.enumerate() if t.name.startswith("pagerduty_")]
     await notifier.close()
     assert 1 <= len(names) <= 4
 
