@@ -225,11 +225,10 @@ def going_on(deploy: Deploy, now: datetime, settings: DeploySettings) -> bool:
     return deploy.started_at <= now < ends_at(deploy, settings)
 
 
-def end_missing(deploy: Deploy, now: datetime, settings: DeploySettings) -> bool:
-    """It has ended by `max_duration` alone: nobody has told its end, or not by then."""
+def end_missing(deploy: Deploy, settings: DeploySettings) -> bool:
+    """It ends by `max_duration` alone, as far as is known: nobody has told its end, or not by then."""
     latest = deploy.started_at + settings.max_duration
-    waits = deploy.status is DeployStatus.WAITING
-    return not waits and now >= latest and (deploy.ended_at is None or deploy.ended_at > latest)
+    return deploy.status is not DeployStatus.WAITING and (deploy.ended_at is None or deploy.ended_at > latest)
 
 
 def source_labels(deploy: Deploy) -> dict[str, str]:

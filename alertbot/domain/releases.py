@@ -92,7 +92,7 @@ def _follow(work: Work, deploy: Deploy) -> None:
 
 def _why(deploy: Deploy, settings: DeploySettings) -> Reason:
     """What ends its window, as far as is known of it now."""
-    if deploys.ends_at(deploy, settings) == deploy.started_at + settings.max_duration != deploy.ended_at:
+    if deploys.end_missing(deploy, settings):
         return Reason.DEPLOY_END_MISSING
     return Reason.DEPLOY_FAILED if deploy.status is DeployStatus.FAILED else Reason.DEPLOY_SETTLED
 

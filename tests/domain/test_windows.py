@@ -357,3 +357,12 @@ async def test_a_success_that_is_told_after_the_failure_does_not_hold_again() ->
     await deploy(s, "3:00", "succeeded")
     await s.report("3:30", high("Latency", "3:30"))
     assert s.heard() == ["3:30 slack open first_notification 1/0/0"]
+
+
+async def test_a_deploy_that_settles_just_when_max_duration_is_over_did_report_its_end() -> None:
+    s = script(LONG)
+    await deploy(s, "0:00")
+    await s.report("1:00", high("ErrorRate", "1:00"))
+    await deploy(s, "25:00", "succeeded")
+    await s.until("40:00")
+    assert s.heard()[0] == "30:00 slack verdict deploy_settled 1/0/0"
