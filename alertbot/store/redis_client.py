@@ -53,6 +53,9 @@ LEFT_ALONE: Final = (0.2, 1.0)
 _PASSES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "MOVED", "ASK", "UNKILLABLE")
 _PASSES_TOO: Final = (ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 
+#: The digest of an empty list (`redis.lua`).
+NOTHING: Final = hashlib.sha1(b"*0", usedforsecurity=False).hexdigest().encode()
+
 
 class NotAsBefore(StoreError):
     """Another writer was there first: of this request nothing was done. `check` says which question, `answer` what
