@@ -85,6 +85,7 @@ class Client:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._redis: Redis | RedisCluster | None = None
         self._sentinel: Sentinel | None = None
+        self._nodes: dict[tuple[str, int], Redis] = {}
         self._away = ""
         self._asked_again_at = 0.0
 
@@ -100,10 +101,16 @@ class Client:
         }
         never: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
         tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": a.ca} if a.tls else {}
+        self._node_options = {"max_connections": 2 * AT_ONCE, **common, **never, **tls}
         if a.scheme == "redis+cluster":
             nodes = [ClusterNode(host, port) for host, port in a.hosts]
             self._redis = RedisCluster(
-                startup_nodes=nodes, retry=Retry(NoBackoff(), 2), max_connections=2 * AT_ONCE, **common, **tls
+                startup_nodes=nodes,
+                require_full_coverage=False,  # ours is one slot: the others may be away
+                retry=Retry(NoBackoff(), 2),
+                max_connections=2 * AT_ONCE,
+                **common,
+                **tls,
             )
         elif a.scheme == "redis+sentinel":
             own = {"password": a.sentinel_password} if a.sentinel_password else {}
@@ -122,8 +129,9 @@ class Client:
     async def close(self) -> None:
         """Idempotent."""
         redis, self._redis = self._redis, None
-        if redis is not None:
-            await redis.aclose()
+        for one in (redis, *self._nodes.values()):
+            if one is not None:
+                await one.aclose()
         if self._sentinel is not None:
             for one in self._sentinel.sentinels:
                 await one.aclose()
@@ -173,11 +181,13 @@ class Client:
         async def run(redis: Any) -> Any:
             if not waits:
                 return await self._evaluate(redis, words)
-            async with redis.client() as connection:  # Redis waits for what one connection wrote
-                answer = await self._evaluate(connection, words)
-                if answer[0] == 1:
-                    await self._settled(connection)
-                return answer
+            if not isinstance(redis, RedisCluster):
+                return await self._evaluate_and_wait(redis, words)
+            try:
+                return await self._evaluate_and_wait(await self._node_of(redis), words)
+            except (OSError, RedisError):
+                await redis.aclose()  # our slot may be elsewhere by now: it is looked up again
+                raise
 
         status, *answer = await self._call(run)
         if status == 0:
@@ -193,6 +203,22 @@ class Client:
             return await redis.evalsha(self._sha, 1, self.prefix, *words)
         except NoScriptError:
             return await redis.eval(self._script, 1, self.prefix, *words)
+
+    async def _evaluate_and_wait(self, redis: Redis, words: Sequence[Word]) -> Any:
+        async with redis.client() as connection:  # Redis waits for what one connection wrote
+            answer = await self._evaluate(connection, words)
+            if answer[0] == 1:
+                await self._settled(connection)
+            return answer
+
+    async def _node_of(self, cluster: RedisCluster) -> Redis:
+        """The node of a cluster that has our slot."""
+        await cluster.initialize()
+        node = cluster.nodes_manager.get_node_from_slot(cluster.keyslot(self.prefix))
+        place = (node.host, int(node.port))
+        if place not in self._nodes:
+            self._nodes[place] = Redis(host=place[0], port=place[1], **self._node_options)
+        return self._nodes[place]
 
     async def _settled(self, connection: Any) -> None:
         """The write is on this server's disk, and on as many replicas as was asked for. Raises `StoreUnavailable`: it

@@ -235,6 +235,31 @@ async def test_after_a_failover_all_that_was_acknowledged_is_there_and_it_goes_o
         servers.stop()
 
 
+async def test_after_a_failover_in_a_cluster_all_that_was_acknowledged_is_there_and_it_goes_on_by_itself(
+    real_server: Callable[[str], Path], tmp_path: Path
+) -> None:
+    cluster = Cluster(real_server("redis-server"), tmp_path, 1)
+    try:
+        cluster.start()
+        store = RedisStore(cluster.url, wait_replicas=1)
+        other = RedisStore(cluster.url)
+        await store.open()
+        await other.open()
+        for n in range(30):
+            await store.append([raw(b"%d" % n)])
+        await store.commit(Changes(incidents=[incident()], alerts=[alert()], wants=[want()]))
+        cluster.master_of("{alertbot}:").kill()
+        await until_it_takes(other, b"after")
+        assert [e.event.body for e in await store.undecided(100)] == [b"%d" % n for n in range(30)]
+        assert (await store.incident("i1")) == incident()
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+            await store.append([raw(b"nobody follows any more")])
+        await store.close()
+        await other.close()
+    finally:
+        cluster.stop()
+
+
 async def test_all_keys_of_a_bot_share_a_slot_and_bots_spread_over_the_nodes(
     redis_cluster: Cluster, redis_cluster_url: Callable[[], str]
 ) -> None:
