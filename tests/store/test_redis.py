@@ -281,6 +281,37 @@ async def test_all_keys_of_a_bot_share_a_slot_and_bots_spread_over_the_nodes(
     assert sum(bool(found) for found in used.values()) > 1
 
 
+async def test_while_a_slot_is_moved_nothing_is_read_or_written_and_then_it_goes_on(
+    redis_cluster: Cluster, redis_cluster_url: Callable[[], str]
+) -> None:
+    """What is asked of the other node meanwhile would find half of the keys, or none."""
+    url = redis_cluster_url()
+    store = open_store(url)
+    await store.open()
+    await store.append([raw(b"before")])
+    key = f"{{{RedisUrl.of(url).prefix}}}:"
+    old = redis_cluster.master_of(key)
+    new = next(node for node in redis_cluster.nodes if node is not old)
+    with old.client() as source, new.client() as target:
+        slot = source.execute_command("CLUSTER KEYSLOT", key)
+        ids = [client.execute_command("CLUSTER MYID").decode() for client in (source, target)]
+        target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[0])
+        source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[1])
+        first, *others = source.execute_command("CLUSTER GETKEYSINSLOT", slot, 1000)
+        source.execute_command("MIGRATE", "127.0.0.1", new.port, first, 0, 5000)
+        with pytest.raises(StoreUnavailable):
+            await store.append([raw(b"refused")])
+        with pytest.raises(StoreUnavailable):
+            await store.undecided(10)
+        for name in others:
+            source.execute_command("MIGRATE", "127.0.0.1", new.port, name, 0, 5000)
+        for client in (target, source):
+            client.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[1])
+    await until_it_takes(store, b"after")
+    assert [e.event.body for e in await store.undecided(10)] == [b"before", b"after"]
+    await store.close()
+
+
 async def test_a_single_server_is_no_cluster(start: Start) -> None:
     server = start(save='""')
     with pytest.raises((StoreUnusable, StoreUnavailable)):
