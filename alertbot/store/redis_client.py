@@ -54,6 +54,9 @@ LEFT_ALONE: Final = (0.2, 1.0)
 _PASSES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
 _PASSES_TOO: Final = (AskError, ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 
+#: What uvloop says, in a RuntimeError, of a write to a connection that was just reset: the client lets it through.
+_CLOSED: Final = "the handler is closed"
+
 
 class NotAsBefore(StoreError):
     """Another writer was there first: of this request nothing was done. `check` says which question, `answer` what
@@ -235,7 +238,9 @@ class Client:
             for last in (bool(self._away), True):
                 try:
                     found = await run(await self._server())
-                except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+                except (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError) as error:
+                    if isinstance(error, RuntimeError) and _CLOSED not in str(error):
+                        raise
                     translated = self._translate(error)
                     passes = isinstance(translated, StoreUnavailable)
                     if passes and self.address.scheme == "redis+cluster":

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from alertbot.redis_url import RedisUrl
 from alertbot.store import open_store
 from alertbot.store.base import Changes, Store, StoreUnavailable, StoreUnusable
 from alertbot.store.redis import RedisStore
+from alertbot.store.redis_client import Client
 from alertbot.store.redis_settings import durability, eviction
 from tests.standins.redis_servers import Cluster, RedisServer, Watched
 from tests.store.builders import alert, at, incident, raw, want
@@ -207,6 +214,40 @@ async def test_a_wait_for_the_disk_needs_a_redis_that_can(start: Start) -> None:
     else:
         with pytest.raises(StoreUnusable, match=r"Redis 7\.2"):
             await store.open()
+
+
+def test_a_server_that_resets_what_it_took_is_away_whatever_the_moment() -> None:
+    """Under uvloop, as `serve` runs: a connection that is reset just before the first write raises no OSError there."""
+    reset = struct.pack("ii", 1, 0)
+
+    def hang_up(listener: socket.socket) -> None:
+        with suppress(OSError):  # closed: the test is over
+            while True:
+                connection, _ = listener.accept()
+                time.sleep(0.005)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                connection.close()
+
+    async def lag() -> None:
+        while True:
+            time.sleep(0.003)  # noqa: ASYNC251 - a loop that has much to do
+            await asyncio.sleep(0)
+
+    async def ask(port: int) -> set[type]:
+        lagging = asyncio.create_task(lag())
+        raised = set()
+        for _ in range(15):
+            client = Client(RedisUrl.of(f"redis://127.0.0.1:{port}"))
+            client.connect()
+            calls = [client.command("PING") for _ in range(20)]
+            raised |= {type(answer) for answer in await asyncio.gather(*calls, return_exceptions=True)}
+            await client.close()
+        lagging.cancel()
+        return raised
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=hang_up, args=[listener], daemon=True).start()
+        assert uvloop.run(ask(listener.getsockname()[1])) == {StoreUnavailable}
 
 
 # Sentinel and Cluster.
