@@ -110,7 +110,7 @@ class SqliteStore:
         await asyncio.to_thread(_end_leases, connection, file)
         self._budgets.read(connection)
         self._checkpointer = Checkpointer(file.connect)
-        self._writer = Writer(file.connect, append, file.translate, self._checkpointer.written)
+        self._writer = Writer(file, append, self._checkpointer.written)
         self._checkpointer.start()
         self._writer.start(connection)
 
@@ -486,7 +486,7 @@ class SqliteStore:
         forgotten = 0
         for step in TRIMS:
             while True:
-                rows, counted = await self._write(lambda c, step=step: step(c, limit), size=64 * 1024)  # type: ignore[misc]
+                rows, counted = await self._write(lambda c, step=step: step(c, limit))  # type: ignore[misc]
                 forgotten += counted
                 if rows < TRIMMED_AT_ONCE:
                     break
