@@ -290,11 +290,11 @@ class App:
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """All that is known of an incident; takes as long as the parts of a search may."""
         found = await self.enricher.found(incident, alerts)
-        return replace(found, suspects=await self.suspects(alerts))
+        return replace(found, suspects=(await self.suspects([alerts]))[0])
 
-    async def suspects(self, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
-        """The recent deploys that these alerts may come from, the likeliest first."""
-        return await suspects_of(self.store.deploys, self.config.policy.deploys, alerts)
+    async def suspects(self, incidents: Sequence[Sequence[Alert]]) -> Sequence[tuple[Suspect, ...]]:
+        """Of each incident's alerts the recent deploys that they may come from, the likeliest first."""
+        return await suspects_of(self.store.deploys, self.config.policy.deploys, incidents)
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""

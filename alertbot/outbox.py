@@ -377,7 +377,8 @@ class Outbox:
         more, links = Enrichment(), Links(incident=f"{self.page}windows/{quote(incident.id, safe='')}")
         if told is None:
             known = more if self.enricher is None else self.enricher.known(incident, alerts)
-            more = replace(known, suspects=await suspects_of(self.store.deploys, self.policy.deploys, alerts))
+            (suspects,) = await suspects_of(self.store.deploys, self.policy.deploys, [alerts])
+            more = replace(known, suspects=suspects)
             links = self.links(incident, alerts)
         if more.runbook is not None:
             links = replace(links, runbook=more.runbook.url)
