@@ -380,7 +380,7 @@ class App:
     async def reload(self) -> list[str]:
         """Takes the config as it stands now, whole or not at all. Returns what to know about it.
 
-        Raises `ReloadRefused`, and `StoreError` where open alerts cannot be looked at now; the config in use then stays.
+        Raises `ReloadRefused`, and `StoreError` where open alerts can't be looked at now; the config in use then stays.
         """
         try:
             config = load(self.config_file, self.environ)

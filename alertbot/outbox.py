@@ -178,10 +178,13 @@ class Outbox:
             try:
                 started = await self.claim_due()
                 next_at = await self.store.next_delivery()
+                if self.failing:
+                    log.info("the store is back: what is due is delivered")
                 self.failing, delay = "", 0.1
             except StoreError as e:
+                if not self.failing:
+                    log.error("the store is away: nothing is delivered until it is back", extra={"error": str(e)})
                 self.failing = str(e)
-                log.error("the store is away: nothing is delivered until it is back", extra={"error": str(e)})
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
                 continue
@@ -318,7 +321,7 @@ class Outbox:
                 await self._failed(delivery, action, result)
 
     def _may_be_known_elsewhere(self, want: Want) -> bool:
-        """Whether another replica may have a config with this destination: a new config is read by one after another."""
+        """Whether another replica may have a config with this destination: they read a new one one after another."""
         return self.store.shared and self.clock.now() - want.at < CONFIGS_DIFFER
 
     async def _deliver_storm(self, delivery: Delivery, until: datetime) -> None:

@@ -93,9 +93,41 @@ async def test_a_reload_while_the_store_is_away_is_refused_whole(
             assert list(bot.app.policy.receivers) == ["dev"]
             redis.start()
             async with asyncio.timeout(PATIENCE):
-                while (await bot.ask("POST", "/-/reload")).status != 200:
+                while (await bot.ask("POST", "/-/reload")).status != 200:  # noqa: ASYNC110 - nothing tells
                     await asyncio.sleep(0.01)
             await bot.fire(bot.alert("Down"))
             assert await bot.heard() == ["slack #ops-alerts card Down"]
+    finally:
+        redis.stop()
+
+
+async def test_a_store_that_is_away_for_long_is_told_in_a_few_lines_and_so_is_its_return(
+    tmp_path: Path, real_server: Callable[[str], Path]
+) -> None:
+    redis = RedisServer(real_server("redis-server"), tmp_path / "redis", appendonly="yes", appendfsync="always").start()
+    try:
+        async with Bot(tmp_path, DEV, store_url=redis.url) as bot:
+            redis.stop()
+            async with asyncio.timeout(PATIENCE):
+                while not (bot.app.engine.failing and bot.app.outbox.failing):
+                    bot.app.wake()
+                    await bot.post(bot.alert("Down"))
+            for _ in range(20):
+                assert (await bot.post(bot.alert("Down"))).status == 503
+                bot.app.outbox.wake()
+                await asyncio.sleep(0.02)
+            told = [
+                (line["level"], line["msg"].partition(":")[0]) for line in bot.log_lines() if "store is" in line["msg"]
+            ]
+            assert sorted(told) == [
+                ("error", "the store is away"),
+                ("error", "the store is away"),
+                ("warning", "the store is away"),
+            ], "nothing is decided, nothing is delivered, senders are refused"
+            redis.start()
+            async with asyncio.timeout(PATIENCE):
+                while bot.app.engine.failing or bot.app.outbox.failing:  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.01)
+            assert len([line for line in bot.log_lines() if line["msg"].startswith("the store is back")]) == 2
     finally:
         redis.stop()
