@@ -386,6 +386,12 @@ class Store(Protocol):
     async def deliveries(self, incident_id: str) -> Sequence[Delivery]:
         """An incident's deliveries in the order in which they were first wanted."""
 
+    async def members_of(self, incident_ids: Sequence[str], limit: int = 100) -> Mapping[str, Sequence[Alert]]:
+        """The `members` of many incidents, at most `limit` of each; an incident without any has an empty list."""
+
+    async def deliveries_of(self, incident_ids: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
+        """The `deliveries` of many incidents; an incident without any has an empty list."""
+
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """One delivery."""
 
@@ -413,11 +419,17 @@ class Store(Protocol):
     async def window(self, window_id: str) -> Window | None:
         """One window."""
 
+    async def windows_named(self, window_ids: Sequence[str]) -> Mapping[str, Window]:
+        """Windows by id, those that are there."""
+
     async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
         """Deploys heard of since then, of one service or of all; those heard of last first."""
 
     async def deploy(self, deploy_id: str) -> Deploy | None:
         """One deploy."""
+
+    async def deploys_named(self, deploy_ids: Sequence[str]) -> Mapping[str, Deploy]:
+        """Deploys by id, those that are there."""
 
     async def parked(self, limit: int = 100) -> Sequence[Parked]:
         """Newest first, each without its `raw`: bodies are large."""

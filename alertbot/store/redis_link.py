@@ -73,10 +73,6 @@ class Link:
     async def _look_at_waiting(self) -> None:
         """Whether Redis can wait as it is told to."""
         client = self.client
-        if (client.wait_replicas or client.wait_disk) and client.address.scheme == "redis+cluster":
-            raise StoreUnusable(
-                "store.wait_replicas and store.wait_disk are not for a cluster: set its min-replicas-to-write"
-            )
         if client.wait_disk:
             try:
                 await client.command("WAITAOF", 0, 0, 0)

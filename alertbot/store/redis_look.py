@@ -35,8 +35,10 @@ from alertbot.store.redis_rows import (
     stored_event,
     texts,
 )
-from alertbot.store.rows import Row
+from alertbot.store.rows import Row, grouped
 
+#: Incidents whose alerts or deliveries are listed in one go.
+INCIDENTS: Final = 50
 #: Bytes of bodies read in one go.
 BODIES: Final = 8 * 1024 * 1024
 
@@ -137,9 +139,12 @@ class Looks:
         found = all_of(codec.windows, await self._link.docs("windows", texts([*open_, *over])))
         return sorted(found, key=lambda w: (-codec.us(w.starts_at), w.id))[:limit]
 
+    async def windows_named(self, window_ids: Sequence[str]) -> Mapping[str, Window]:
+        found = all_of(codec.windows, await self._link.docs("windows", [codec.key(name) for name in window_ids]))
+        return {window.id: window for window in found}
+
     async def window(self, window_id: str) -> Window | None:
-        found = all_of(codec.windows, await self._link.docs("windows", [codec.key(window_id)]))
-        return found[0] if found else None
+        return (await self.windows_named([window_id])).get(window_id)
 
     async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
         if service is None:
@@ -151,16 +156,24 @@ class Looks:
         deploys = [d for d in all_of(codec.deploys, await self._link.docs("deploys", names)) if d.heard_at >= since]
         return sorted(deploys, key=lambda d: (-codec.us(d.heard_at), d.id))[:limit]
 
-    async def deploy(self, deploy_id: str) -> Deploy | None:
-        found = all_of(codec.deploys, await self._link.docs("deploys", [codec.key(deploy_id)]))
-        return found[0] if found else None
+    async def deploys_named(self, deploy_ids: Sequence[str]) -> Mapping[str, Deploy]:
+        found = all_of(codec.deploys, await self._link.docs("deploys", [codec.key(name) for name in deploy_ids]))
+        return {deploy.id: deploy for deploy in found}
 
-    async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
-        (places,) = await self._link.ask(("beginning", "members", prefix(incident_id)))
-        found = all_of(codec.alerts, await self._link.docs("alerts", texts(places)))
+    async def deploy(self, deploy_id: str) -> Deploy | None:
+        return (await self.deploys_named([deploy_id])).get(deploy_id)
+
+    async def members_of(self, incident_ids: Sequence[str], limit: int = 100) -> Mapping[str, Sequence[Alert]]:
+        places = [place for page in await self._beginning("members", incident_ids) for place in page]
+        found: list[Alert] = []
+        for start in range(0, len(places), AT_ONCE):  # decoded in pieces, for there may be many
+            found += all_of(codec.alerts, await self._link.docs("alerts", places[start : start + AT_ONCE]))
         found.sort(key=lambda a: a.identity)
         found.sort(key=lambda a: (a.firing, a.starts_at), reverse=True)
-        return found[:limit]
+        return {name: of[:limit] for name, of in grouped(incident_ids, found, lambda a: a.incident).items()}
+
+    async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
+        return (await self.members_of([incident_id], limit))[incident_id]
 
     async def deliveries(self, incident_id: str) -> Sequence[Delivery]:
         return await self._listed("of", incident_id)
@@ -169,11 +182,22 @@ class Looks:
         docs = await self._link.docs("rows", [codec.key(delivery_id)])
         return numbered_row(docs[0])[1].delivery if docs else None
 
-    async def _listed(self, index: str, name: str) -> list[Delivery]:
-        """Deliveries of an index by one name, in the order in which they were first wanted."""
-        (members,) = await self._link.ask(("beginning", index, prefix(name)))
-        docs = await self._link.docs("rows", [text.rpartition("\0")[2] for text in texts(members)])
+    async def deliveries_of(self, incident_ids: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
+        return grouped(incident_ids, await self._listed("of", *incident_ids), lambda d: d.want.incident)
+
+    async def _listed(self, index: str, *names: str) -> list[Delivery]:
+        """Deliveries of an index by some names, of each in the order in which they were first wanted."""
+        members = [text for page in await self._beginning(index, names) for text in page]
+        docs = await self._link.docs("rows", [text.rpartition("\0")[2] for text in members])
         return [row.delivery for _, row in map(numbered_row, docs)]
+
+    async def _beginning(self, index: str, names: Sequence[str]) -> list[list[str]]:
+        """The members of an index by each of some names."""
+        found: list[list[str]] = []
+        for start in range(0, len(names), INCIDENTS):
+            questions = (("beginning", index, prefix(name)) for name in names[start : start + INCIDENTS])
+            found += map(texts, await self._link.ask(*questions))
+        return found
 
     async def entries(
         self,
