@@ -47,10 +47,8 @@ async def copy(source: Store, target: Store, now: datetime) -> Copied:
     incidents = [i async for i in _incidents(source)][::-1]  # the newest of a key is the one that comes last
     windows = await source.windows(_BEGINNING, _ALL)
     await target.commit(Changes(windows=windows, deploys=await source.deploys(_BEGINNING, limit=_ALL)))
-    for name in ("", *(i.id for i in incidents)):
-        alerts: Sequence[Alert] = await source.members(name, _ALL)
-        for start in range(0, len(alerts), _PAGE):
-            await target.commit(Changes(alerts=alerts[start : start + _PAGE]))
+    async for alerts in _alerts(source, ["", *(i.id for i in incidents)]):
+        await target.commit(Changes(alerts=alerts))
         copied.alerts += len(alerts)
     for start in range(0, len(incidents), _PAGE):
         await target.commit(Changes(incidents=incidents[start : start + _PAGE]))
@@ -89,6 +87,18 @@ async def _incidents(source: Store) -> AsyncIterator[Incident]:
         cursor = page.next
         if cursor is None:
             return
+
+
+async def _alerts(source: Store, incidents: Sequence[str]) -> AsyncIterator[Sequence[Alert]]:
+    """Page by page, whatever an incident has: a commit costs as much as a page."""
+    page: list[Alert] = []
+    for name in incidents:
+        for alert in await source.members(name, _ALL):
+            page.append(alert)
+            if len(page) == _PAGE:
+                yield page
+                page = []
+    yield page
 
 
 async def _copy_record(source: Store, target: Store, seqs: dict[str, str], copied: Copied) -> None:
