@@ -91,6 +91,10 @@ class RedisStore(Looks):
         """Raises `StoreUnusable` for a store of another version, or a Redis that would throw it away."""
         await self._link.open()
 
+    async def examine(self) -> list[str]:
+        """What an operator should know of this Redis before a start; writes nothing. Raises what `open` would."""
+        return await self._link.examine()
+
     async def close(self) -> None:
         await self._link.close()
 

@@ -35,38 +35,50 @@ class Link:
         self.client = client
         self._readonly = readonly
         self._allow_eviction = allow_eviction
+        self._schema = f"{client.prefix}schema"
 
     async def open(self) -> None:
         """Raises `StoreUnusable` for a store of another version, or a Redis that would throw it away."""
-        self.client.connect()
         try:
-            await self._look_at_settings()
-            await self._look_at_waiting()
+            for what in await self._looked_at():
+                log.warning(what)
             await self._check_schema()
         except StoreError:
             await self.client.close()
             raise
 
-    async def _look_at_settings(self) -> None:
+    async def examine(self) -> list[str]:
+        """What an operator should know of this Redis before a start; writes nothing. Raises what `open` would."""
+        try:
+            found = await self._looked_at()
+            if (version := await self._version()) not in ("", SCHEMA):
+                raise self._wrong(version)
+        finally:
+            await self.client.close()
+        return found
+
+    async def _looked_at(self) -> list[str]:
+        self.client.connect()
+        await self._version()  # does it answer at all?
+        found = await self._settings()
+        await self._look_at_waiting()
+        return found
+
+    async def _settings(self) -> list[str]:
+        """What its settings put at risk."""
         shown = self.client.address.shown
         try:
             found = [text.decode() for text in _pairs(await self.client.command("CONFIG", "GET", *SETTINGS))]
         except StoreError as error:
             if not isinstance(error.__cause__, NoPermissionError | ResponseError):
                 raise
-            log.warning(
-                "%s does not tell its settings: whether it keeps what it is given is for you to know"
-                " (appendonly yes, appendfsync always or everysec, maxmemory-policy noeviction)",
-                shown,
-            )
-            return
+            unknown = "does not tell its settings: whether it keeps what it is given is for you to know"
+            return [f"{shown} {unknown} (appendonly yes, appendfsync always, maxmemory-policy noeviction)"]
         settings = dict(zip(found[::2], found[1::2], strict=True))
         evicts = eviction(settings)
         if evicts and not (self._allow_eviction or self._readonly):
             raise StoreUnusable(f"{shown}: {evicts}, or set store.allow_eviction: true to take that risk")
-        for what in (evicts, durability(settings)):
-            if what:
-                log.warning("%s: %s", shown, what)
+        return [f"{shown}: {what}" for what in (evicts, durability(settings)) if what]
 
     async def _look_at_waiting(self) -> None:
         """Whether Redis can wait as it is told to."""
@@ -80,13 +92,16 @@ class Link:
                 raise StoreUnusable(f"store.wait_disk needs WAITAOF, of Redis 7.2: {error}") from None
 
     async def _check_schema(self) -> None:
-        key = f"{self.client.prefix}schema"
         if not self._readonly:
-            await self.client.command("SET", key, SCHEMA, "NX")
-        found = await self.client.command("GET", key)
-        version = found.decode() if found else ""
+            await self.client.command("SET", self._schema, SCHEMA, "NX")
+        version = await self._version()
         if version != SCHEMA:
             raise self._wrong(version)
+
+    async def _version(self) -> str:
+        """The schema of what is there; empty where nothing is."""
+        found = await self.client.command("GET", self._schema)
+        return found.decode() if found else ""
 
     def _wrong(self, version: str) -> StoreUnusable:
         shown = f"{self.client.address.shown} prefix {self.client.address.prefix}"
