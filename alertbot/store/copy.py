@@ -35,15 +35,15 @@ class Copied:
 async def copy(source: Store, target: Store, now: datetime) -> Copied:
     """Copies all of an open store into an open, empty one. Nobody else may use either meanwhile.
 
-    Raises `StoreUnusable` where the target is not empty, or another replica still has events of the source. A copy
+    Raises `StoreUnusable` where the target is not empty, or a replica lives on either. A copy
     that breaks off leaves a target that is not empty: begin again with a new one.
     """
     if (await target.events(_BEGINNING, 0, 1)) or (await target.incidents(limit=1)).incidents:
         raise StoreUnusable("the target is not empty: nothing was copied; name a new file, or another ?prefix=")
-    await source.renew(now)
+    living = [await source.renew(now), await target.renew(now)]
     undecided = {event.seq for event in await source.undecided(_ALL)}
-    if len(undecided) != (await source.stats(now)).undecided:
-        raise StoreUnusable("another replica still works on the source: stop all of them, and wait 15 seconds")
+    if any(renewal.others for renewal in living) or len(undecided) != (await source.stats(now)).undecided:
+        raise StoreUnusable("a replica still works on one of the two: stop all of them, and wait 15 seconds")
     copied = Copied()
     seqs = await _copy_events(source, target, undecided, copied)
     incidents = [i async for i in _incidents(source)][::-1]  # the newest of a key is the one that comes last
