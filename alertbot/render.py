@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -134,9 +135,13 @@ def left(share: float) -> str:
     return f"{percent} % left" if percent > 0 else f"none left, {-percent} % overspent" if percent < 0 else "none left"
 
 
+@cache
 def environment(subdir: str) -> SandboxedEnvironment:
     """The templates of one destination. Names that contain `.html` are escaped; an undefined name is an
-    error."""
+    error.
+
+    One for all who ask: it keeps what it compiled, and compiles anew what was changed on disk since.
+    """
     return _environment(data_dir("templates") / subdir)
 
 
@@ -261,7 +266,7 @@ def runbook_view(found: RunbookRef | None) -> RunbookRef | None:
 
 def known(found: Enrichment, now: datetime) -> list[str]:
     """What was found beside the alerts, in words, a line each."""
-    template = _environment(data_dir("templates") / "words").get_template("known.j2")
+    template = environment("words").get_template("known.j2")
     found_of = {name: getattr(found, name) for name in ("suspects", "graph", "budgets", "history")}
     values = {**found_of, "now": now}
     return [line.strip() for line in template.render(values).splitlines() if line.strip()]
@@ -269,7 +274,7 @@ def known(found: Enrichment, now: datetime) -> list[str]:
 
 def told_lines(told: Told) -> list[str]:
     """A verdict or a notice in words, a line each."""
-    template = _environment(data_dir("templates") / "words").get_template("window.j2")
+    template = environment("words").get_template("window.j2")
     window = told.window
     values = {"verdict": window.verdict, "why": window.why.value, "window": window, "deploys": told.deploys}
     return [line.strip() for line in template.render(values).splitlines() if line.strip()]

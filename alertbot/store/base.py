@@ -14,17 +14,20 @@ itself has nothing to do for that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from alertbot.domain.budgets import Budget
+from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, DeliveryStatus, Entry, Incident, Level, Want
 from alertbot.domain.windows import Window
+
+if TYPE_CHECKING:
+    from alertbot.store.rows import Row
 
 
 class StoreError(Exception):
@@ -461,3 +464,18 @@ class Store(Protocol):
 
     async def set_meta(self, key: str, value: str) -> None:
         """Writes one."""
+
+    # Moving, to another store (`alertbot.store.copy`): what the calls above show only in part.
+    async def facts(self) -> Mapping[str, str]:
+        """All small facts."""
+
+    async def spent(self) -> Mapping[str, Spent]:
+        """What was spent, by the budgets' keys."""
+
+    def rows(self) -> AsyncIterator[Sequence[Row]]:
+        """All deliveries with what decides when they are due, page by page, in the order in which they were first
+        wanted.
+        """
+
+    async def restore(self, rows: Sequence[Row], spent: Mapping[str, Spent]) -> None:
+        """Writes these as they are."""

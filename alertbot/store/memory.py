@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import nsmallest
@@ -561,6 +561,20 @@ class MemoryStore:
 
     async def set_meta(self, key: str, value: str) -> None:
         self._meta[key] = value
+
+    async def facts(self) -> Mapping[str, str]:
+        return dict(self._meta)
+
+    async def spent(self) -> Mapping[str, Spent]:
+        return dict(self._spent)
+
+    async def rows(self) -> AsyncIterator[Sequence[Row]]:
+        yield list(self._rows.values())
+
+    async def restore(self, rows: Sequence[Row], spent: Mapping[str, Spent]) -> None:
+        self._spent |= spent
+        for row in rows:
+            self._put_row(row.delivery.id, row)
 
 
 def _latest(deploy: Deploy) -> tuple[int, str]:

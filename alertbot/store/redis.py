@@ -9,10 +9,10 @@ what it was worked out from still stands there. Where it does not, it is worked 
 # the protocol says what each method does
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from alertbot.domain import budgets as budget_rules
@@ -36,7 +36,7 @@ from alertbot.store.base import (
     StoreUnavailable,
     TakenOver,
 )
-from alertbot.store.redis_client import Client, NotAsBefore, Step
+from alertbot.store.redis_client import NOTHING, Client, NotAsBefore, Step
 from alertbot.store.redis_link import AT_ONCE, Link
 from alertbot.store.redis_look import TOLD, Looks
 from alertbot.store.redis_rows import (
@@ -53,6 +53,7 @@ from alertbot.store.redis_rows import (
     source,
     texts,
 )
+from alertbot.store.redis_schema import SCHEMA, Schema
 from alertbot.store.redis_trim import trim
 from alertbot.store.redis_write import Move, Write, if_there, put_all, put_row
 from alertbot.store.rows import Row, claimed, filed, orphaned, recorded, retried, waits
@@ -62,15 +63,12 @@ LIVES: Final = timedelta(seconds=15)
 #: Incidents searched in one go, with all their alerts.
 INCIDENTS: Final = 20
 
-#: The digest of an empty list (`redis.lua`).
-NOTHING: Final = hashlib.sha1(b"*0", usedforsecurity=False).hexdigest().encode()
-
 
 class RedisStore(Looks):
     """See `alertbot.store.base.Store`.
 
     `allow_eviction` serves on a Redis that throws away what it has no room for; `wait_replicas` and `wait_disk` say
-    where a write must be before it counts. `readonly` only looks.
+    where a write must be before it counts. `readonly` only looks. `schema`: what it has to be, or is brought up to.
     """
 
     def __init__(
@@ -81,14 +79,17 @@ class RedisStore(Looks):
         allow_eviction: bool = False,
         wait_replicas: int = 0,
         wait_disk: bool = False,
+        schema: Schema = SCHEMA,
     ) -> None:
         self._client = Client(RedisUrl.of(url), wait_replicas=wait_replicas, wait_disk=wait_disk)
-        super().__init__(Link(self._client, readonly=readonly, allow_eviction=allow_eviction))
+        super().__init__(Link(self._client, readonly=readonly, allow_eviction=allow_eviction, schema=schema))
         self._unanswered: set[str] = set()
         """Leases that may be held by nobody: the claim's answer was lost."""
 
     async def open(self) -> None:
-        """Raises `StoreUnusable` for a store of another version, or a Redis that would throw it away."""
+        """Raises `StoreUnusable` for a store of a newer version, of an older one that is still worked on, or a Redis
+        that would throw it away.
+        """
         await self._link.open()
 
     async def examine(self) -> list[str]:
@@ -118,8 +119,9 @@ class RedisStore(Looks):
         return found
 
     async def renew(self, now: datetime) -> Renewal:
-        renew: Step = ("renew", codec.us(now), codec.us(now + LIVES))
-        (taken, *left), living = await self._link.ask(renew, ("ZCARD", "replicas"))
+        (taken, *left), living = await self._link.ask(
+            ("renew", codec.us(now), codec.us(now + LIVES)), ("ZCARD", "replicas")
+        )
         names = [*texts(left), *await self._claimed_unheard()]
         if names:
             moves: dict[str, Move] = {name: if_there(orphaned) for name in names}
@@ -367,3 +369,14 @@ class RedisStore(Looks):
 
     async def set_meta(self, key: str, value: str) -> None:
         await self._link.take((), [("HSET", "meta", key, value)])
+
+    # Moving.
+
+    async def restore(self, rows: Sequence[Row], spent: Mapping[str, Spent]) -> None:
+        moves: dict[str, Move] = {row.delivery.id: partial(_as_it_is, row) for row in rows}
+        budgets = [put("budgets", codec.key(key), codec.text(one)) for key, one in spent.items()]
+        await put_all(self._link, Write(moves=moves, more=budgets))
+
+
+def _as_it_is(row: Row, _: Row | None) -> Row:
+    return row

@@ -58,6 +58,9 @@ _PASSES_TOO: Final = (AskError, ClusterDownError, MasterDownError, OutOfMemoryEr
 #: What uvloop says, in a RuntimeError, of a write to a connection that was just reset: the client lets it through.
 _CLOSED: Final = "the handler is closed"
 
+#: The digest of an empty list (`redis.lua`).
+NOTHING: Final = hashlib.sha1(b"*0", usedforsecurity=False).hexdigest().encode()
+
 
 class NotAsBefore(StoreError):
     """Another writer was there first: of this request nothing was done. `check` says which question, `answer` what

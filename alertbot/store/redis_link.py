@@ -18,12 +18,11 @@ from alertbot.store.base import (
     StoreUnusable,
 )
 from alertbot.store.redis_client import Client, NotAsBefore, Step, WrongVersion
+from alertbot.store.redis_schema import SCHEMA, Schema, newest, upgrade
 from alertbot.store.redis_settings import SETTINGS, durability, eviction
 
 log = logging.getLogger("alertbot.store")
 
-#: The layout in `redis_rows`. Replicas of one version share a store; an unknown one is refused.
-SCHEMA: Final = "1"
 #: Things read, or forgotten, in one go: Redis serves nobody else meanwhile.
 AT_ONCE: Final = 500
 
@@ -31,14 +30,17 @@ AT_ONCE: Final = 500
 class Link:
     """The store's schema over a `Client`. `readonly` and `allow_eviction` as in `alertbot.store.redis.RedisStore`."""
 
-    def __init__(self, client: Client, *, readonly: bool, allow_eviction: bool) -> None:
+    def __init__(
+        self, client: Client, *, readonly: bool = False, allow_eviction: bool = False, schema: Schema = SCHEMA
+    ) -> None:
         self.client = client
+        self.schema = schema
         self._readonly = readonly
         self._allow_eviction = allow_eviction
-        self._schema = f"{client.prefix}schema"
+        self._key = f"{client.prefix}schema"
 
     async def open(self) -> None:
-        """Raises `StoreUnusable` for a store of another version, or a Redis that would throw it away."""
+        """Raises `StoreUnusable`: see `alertbot.store.redis.RedisStore`."""
         try:
             for what in await self._looked_at():
                 log.warning(what)
@@ -51,7 +53,8 @@ class Link:
         """What an operator should know of this Redis before a start; writes nothing. Raises what `open` would."""
         try:
             found = await self._looked_at()
-            if (version := await self._version()) not in ("", SCHEMA):
+            version = await self._version()
+            if version not in ("", self.schema.version) and not self.schema.follows(version):
                 raise self._wrong(version)
         finally:
             await self.client.close()
@@ -92,25 +95,35 @@ class Link:
                 raise StoreUnusable(f"store.wait_disk needs WAITAOF, of Redis 7.2: {error}") from None
 
     async def _check_schema(self) -> None:
+        """Writes it into an empty store; brings an older one up to date, unless it is only looked at."""
         if not self._readonly:
-            await self.client.command("SET", self._schema, SCHEMA, "NX")
-        version = await self._version()
-        if version != SCHEMA:
-            raise self._wrong(version)
+            await self.client.command("SET", self._key, self.schema.version, "NX")
+        while True:
+            version = await self._version()
+            if version == self.schema.version:
+                return
+            if self._readonly or not self.schema.follows(version):
+                raise self._wrong(version)
+            with suppress(WrongVersion):  # another one was faster: how far is it?
+                await upgrade(self.client, version, self.schema)
 
     async def _version(self) -> str:
         """The schema of what is there; empty where nothing is."""
-        found = await self.client.command("GET", self._schema)
+        found = await self.client.command("GET", self._key)
         return found.decode() if found else ""
 
     def _wrong(self, version: str) -> StoreUnusable:
         shown = f"{self.client.address.shown} prefix {self.client.address.prefix}"
+        ours = self.schema.number
         if not version:
             return StoreUnusable(f"{shown} holds no alertbot; start one first")
-        if version.isdecimal() and int(version) > int(SCHEMA):
-            what = f"was written by a newer alertbot (schema {version}, this one knows {SCHEMA}): upgrade alertbot"
+        if newest(version) > ours:
+            what = f"was written by a newer alertbot (schema {version}, this one knows {ours}): upgrade alertbot"
             return StoreUnusable(f"{shown} {what}")
-        return StoreUnusable(f"{shown} is of schema {version}, and this alertbot knows {SCHEMA} only")
+        if self.schema.follows(version):
+            what = f"was written by an older alertbot (schema {version}): start this one once to bring it up to date"
+            return StoreUnusable(f"{shown} {what}")
+        return StoreUnusable(f"{shown} is of schema {version}, and this alertbot knows {ours} only")
 
     async def close(self) -> None:
         """Idempotent."""
@@ -120,13 +133,13 @@ class Link:
 
     async def ask(self, *steps: Step, digests: bool = False) -> list[Any]:
         """Answers of questions, from one moment; with `digests` each after its digest."""
-        return await self._known(lambda: self.client.ask(SCHEMA, steps, digests=digests))
+        return await self._known(lambda: self.client.ask(self.schema.version, steps, digests=digests))
 
     async def take(
         self, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step], *, once: bool = True
     ) -> list[Any]:
         """`Client.write`, with its `NotAsBefore`."""
-        return await self._known(lambda: self.client.write(SCHEMA, checks, steps, once=once))
+        return await self._known(lambda: self.client.write(self.schema.version, checks, steps, once=once))
 
     async def attempt(self, checks: Sequence[tuple[bytes, Step]], steps: Iterable[Step]) -> bool:
         """Steps that only remove. Whether it could be done: else it is left for the next time."""

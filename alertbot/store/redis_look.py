@@ -3,10 +3,12 @@
 # the protocol says what each method does
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 
+from alertbot.domain.budgets import Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
 from alertbot.domain.events import StoredEvent
@@ -33,7 +35,7 @@ from alertbot.store.redis_rows import (
     stored_event,
     texts,
 )
-from alertbot.store.rows import grouped
+from alertbot.store.rows import Row, grouped
 
 #: Incidents whose alerts or deliveries are listed in one go.
 INCIDENTS: Final = 50
@@ -266,3 +268,20 @@ class Looks:
         )
         undecided, due, parked, raging, folded = sizes[:5]
         return Stats(undecided, due, parked, sum(sizes[5:]), raging, folded)
+
+    async def facts(self) -> Mapping[str, str]:
+        return {key.decode(): value.decode() for key, value in await self._all("meta")}
+
+    async def spent(self) -> Mapping[str, Spent]:
+        return {key.decode(): codec.spent.decode(doc) for key, doc in await self._all("budgets")}
+
+    async def _all(self, hash_: str) -> list[tuple[bytes, bytes]]:
+        (found,) = await self._link.ask(("HGETALL", hash_))
+        return list(zip(found[::2], found[1::2], strict=True))
+
+    async def rows(self) -> AsyncIterator[Sequence[Row]]:
+        (members,) = await self._link.ask(("ZRANGE", "of", 0, -1))
+        wanted = sorted((text.split("\0")[1:] for text in texts(members)), key=itemgetter(0))
+        for start in range(0, len(wanted), AT_ONCE):
+            docs = await self._link.docs("rows", [name for _, name in wanted[start : start + AT_ONCE]])
+            yield [row for _, row in map(numbered_row, docs)]

@@ -13,14 +13,15 @@ import asyncio
 import contextlib
 import heapq
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from alertbot.domain.budgets import Budget
+from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
@@ -43,7 +44,7 @@ from alertbot.store.base import (
     StoreError,
     StoreUnavailable,
 )
-from alertbot.store.rows import claimed, filed, grouped, orphaned, recorded, retried, waits
+from alertbot.store.rows import Row, claimed, filed, grouped, orphaned, recorded, retried, waits
 from alertbot.store.sqlite_budgets import WrittenBehind
 from alertbot.store.sqlite_file import SCHEMA, DatabaseFile, first
 from alertbot.store.sqlite_rows import (
@@ -521,6 +522,27 @@ class SqliteStore:
     async def set_meta(self, key: str, value: str) -> None:
         sql = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         await self._write(lambda c: c.execute(sql, (key, value)).rowcount)
+
+    async def facts(self) -> Mapping[str, str]:
+        return dict(await self._look(lambda c: c.execute("SELECT key, value FROM meta").fetchall()))
+
+    async def spent(self) -> Mapping[str, Spent]:
+        return self._budgets.all()
+
+    async def rows(self) -> AsyncIterator[Sequence[Row]]:
+        sql = "SELECT seq, doc FROM deliveries WHERE seq > ? ORDER BY seq LIMIT 500"
+        page = [(0, "")]
+        while page := await self._look(partial(_fetched, sql, (page[-1][0],))):
+            yield [codec.row.decode(doc) for _, doc in page]
+
+    async def restore(self, rows: Sequence[Row], spent: Mapping[str, Spent]) -> None:
+        self._budgets.restore(spent)
+        written = [delivery_row(row) for row in rows]
+        await self._write(lambda c: insert(c, DELIVERIES, written), size=1024 * len(written))
+
+
+def _fetched(sql: str, params: Sequence[Any], c: sqlite3.Connection) -> list[tuple[int, str]]:
+    return c.execute(sql, params).fetchall()
 
 
 def _end_leases(connection: sqlite3.Connection, file: DatabaseFile) -> None:
