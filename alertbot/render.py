@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -150,7 +151,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().join_path(template, parent)
 
 
+@cache
 def _environment(folder: Path) -> SandboxedEnvironment:
+    """One for all who ask: compiling a template takes many times as long as filling it."""
     env = _Environment(
         loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
