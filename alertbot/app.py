@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -70,6 +70,9 @@ log = logging.getLogger("alertbot")
 
 #: How often what is older than `retention` is forgotten, in seconds.
 TRIM_EVERY: Final = 3600.0
+#: How often a store that did not take a webhook is looked at, in seconds; and what is written there then.
+LOOK_EVERY: Final = 1.0
+LOOKED_META: Final = "looked"
 #: Where the store remembers the policy that open alerts were last looked at by.
 POLICY_META: Final = "policy"
 
@@ -144,6 +147,9 @@ class App:
         self._stack = AsyncExitStack()
         self._stop = asyncio.Event()
         self._away = "not started yet"
+        self._refusal = ""
+        """Why the store did not take the last webhook; empty once it takes again."""
+        self._refused = asyncio.Event()
         self.view = self._view(self.config)
         self.desk = Desk(self, self._terms(self.config, Runbooks()))
         self.socket = Socket(self.desk, self.metrics)
@@ -183,8 +189,8 @@ class App:
             settings = self.config.settings.global_
             self.socket.use(plain(settings.slack_app_token), settings.slack_api_url)
             await self._listen(stack, listening)
-            trimming = asyncio.create_task(self._trim(), name="trim")
-            stack.push_async_callback(_cancel, trimming)
+            for work in (self._trim(), self._look_at_store()):
+                stack.push_async_callback(_cancel, asyncio.create_task(work))
             self._tell_secrets(self.config)
             self.metrics.config_last_reload_successful.set(1)
             self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
@@ -324,9 +330,10 @@ class App:
         try:
             seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         except StoreUnavailable as e:
-            self._away = str(e)
+            self._refusal = str(e)
+            self._refused.set()
             raise
-        self._away = ""
+        self._taken()
         self.metrics.events_received.labels(source).inc()
         return seq
 
@@ -376,7 +383,7 @@ class App:
 
     def readiness(self) -> tuple[bool, str]:
         """Whether requests make sense now, and why not."""
-        why = self._away or self.engine.failing
+        why = self._away or self._refusal or self.engine.failing
         return not why, why
 
     async def reload(self) -> list[str]:
@@ -588,6 +595,19 @@ class App:
         if watches or self.config.policy.heartbeats:
             body = json.dumps({"watches": watches, "started": started}).encode()
             await self.accept("heartbeats", body, SOURCES["heartbeats"](body, self.time.now()), "")
+
+    def _taken(self) -> None:
+        self._refusal = ""
+        self._refused.clear()
+
+    async def _look_at_store(self) -> None:
+        """Finds out that a store takes again which did not: a balancer sends nothing to who is not ready."""
+        while True:
+            await self._refused.wait()
+            await asyncio.sleep(LOOK_EVERY)
+            with suppress(StoreError):
+                await self.store.set_meta(LOOKED_META, self.time.now().isoformat())
+                self._taken()
 
     async def _trim(self) -> None:
         """Every hour: forget what is older than `retention`."""

@@ -20,8 +20,9 @@ from alertbot.redis_url import RedisUrl
 from alertbot.store import open_store
 from alertbot.store.base import Changes, Store, StoreError, StoreUnavailable, StoreUnusable
 from alertbot.store.redis import RedisStore
-from alertbot.store.redis_client import Client
+from alertbot.store.redis_client import LEFT_ALONE, Client
 from alertbot.store.redis_settings import durability, eviction
+from tests.standins.faults import FlakyProxy
 from tests.standins.redis_servers import Cluster, RedisServer, Watched
 from tests.store.builders import alert, at, incident, raw, want
 
@@ -176,6 +177,49 @@ async def test_what_is_acknowledged_survives_a_kill_of_redis_under_appendfsync_a
     await until_it_takes(store, b"back")
     assert [e.event.body for e in await store.undecided(100)] == [*(b"%d" % n for n in range(50)), b"back"]
     await store.close()
+
+
+async def test_a_caller_that_is_cancelled_ends_wherever_it_is_and_spoils_nothing(redis_url: Callable[[], str]) -> None:
+    store = open_store(redis_url())
+    await store.open()
+    await store.set_meta("here", "yes")
+    for turns in range(30):
+        asking = asyncio.create_task(store.get_meta("here"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        ends = asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled() == ends
+        assert await store.get_meta("here") == "yes"
+    await store.close()
+
+
+async def test_one_of_all_callers_looks_whether_redis_is_back_and_not_all_replicas_do_at_once(
+    redis_server: RedisServer, redis_url: Callable[[], str]
+) -> None:
+    async with FlakyProxy(redis_server.port) as proxy:
+        url = redis_url().replace(str(redis_server.port), str(proxy.port))
+        stores = [open_store(url) for _ in range(8)]
+        for store in stores:
+            await store.open()
+
+        async def refused(store: Store) -> None:
+            with pytest.raises(StoreUnavailable):
+                await store.append([raw()])
+
+        proxy.cut_after = 0
+        proxy.sever()
+        await asyncio.gather(*(refused(store) for store in stores))
+        known, now = proxy.connections, asyncio.get_running_loop().time
+        until = now() + 1.5
+        while now() < until:
+            await asyncio.gather(*(refused(store) for store in stores for _ in range(20)))
+            await asyncio.sleep(0.01)
+        looks = proxy.connected_at[known:]
+        assert len(stores) <= len(looks) <= len(stores) * (1 + 1.5 / LEFT_ALONE[0])
+        assert looks[len(stores) - 1] - looks[0] > 0.1
+        for store in stores:
+            await store.close()
 
 
 async def test_a_redis_that_came_back_empty_is_said_and_filled_anew(
