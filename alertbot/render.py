@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -259,9 +260,15 @@ def runbook_view(found: RunbookRef | None) -> RunbookRef | None:
     return RunbookRef(one_line(found.title), http_url(found.url), tuple(map(one_line, found.steps)), found.name)
 
 
+@cache
+def _words() -> SandboxedEnvironment:
+    """What several destinations say in the same words: read once, for it is a part of every card."""
+    return environment("words")
+
+
 def known(found: Enrichment, now: datetime) -> list[str]:
     """What was found beside the alerts, in words, a line each."""
-    template = _environment(data_dir("templates") / "words").get_template("known.j2")
+    template = _words().get_template("known.j2")
     found_of = {name: getattr(found, name) for name in ("suspects", "graph", "budgets", "history")}
     values = {**found_of, "now": now}
     return [line.strip() for line in template.render(values).splitlines() if line.strip()]
@@ -269,7 +276,7 @@ def known(found: Enrichment, now: datetime) -> list[str]:
 
 def told_lines(told: Told) -> list[str]:
     """A verdict or a notice in words, a line each."""
-    template = _environment(data_dir("templates") / "words").get_template("window.j2")
+    template = _words().get_template("window.j2")
     window = told.window
     values = {"verdict": window.verdict, "why": window.why.value, "window": window, "deploys": told.deploys}
     return [line.strip() for line in template.render(values).splitlines() if line.strip()]

@@ -163,11 +163,12 @@ class Renewal:
     """A replica lives on. It has to say so again at `again_at` (None: nobody else would ask).
 
     `taken` is how many undecided events it now has from replicas that died, and how many deliveries of theirs are due
-    again.
+    again. `mine`: how many undecided events it has in all, as far as others could ask.
     """
 
     again_at: datetime | None = None
     taken: int = 0
+    mine: int = 0
 
 
 @dataclass(frozen=True, slots=True)

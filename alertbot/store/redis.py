@@ -319,12 +319,12 @@ class RedisStore:
         return found
 
     async def renew(self, now: datetime) -> Renewal:
-        ((taken, *left),) = await self._ask(("renew", codec.us(now), codec.us(now + LIVES)))
+        ((taken, mine, *left),) = await self._ask(("renew", codec.us(now), codec.us(now + LIVES)))
         names = [*_texts(left), *await self._claimed_unheard()]
         if names:
             moves: dict[str, Move] = {name: _if_there(orphaned) for name in names}
             await self._put(_Write(moves=moves, more=[("HDEL", "leases", *names)]))
-        return Renewal(now + LIVES / 3, taken + len(names))
+        return Renewal(now + LIVES / 3, taken + len(names), mine)
 
     async def _claimed_unheard(self) -> list[str]:
         """Deliveries that were claimed here, and nobody was told."""
