@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,12 +22,16 @@ from alertbot.clock import SystemClock
 from alertbot.redis_url import RedisUrl
 from alertbot.store.base import StoreError, StoreUnavailable
 from alertbot.store.redis import RedisStore
-from alertbot.store.redis_client import Client
+from alertbot.store.redis_client import Client, Word
 
 T = TypeVar("T")
 
 #: The replica that the running task belongs to; empty for the world around them.
 REPLICA: Final = ContextVar[str]("replica", default="")
+#: What the running task asks of Redis.
+ASKS: Final = ContextVar[str]("asks", default="")
+#: Before requests with one of these a replica is paused more often: what comes next is a request to a provider.
+BEFORE_A_CALL: Final = ("HSET budgets", "docs rows")
 #: Real seconds for Redis to answer; a script takes less than one of its thousandths.
 ANSWERS: Final = 30.0
 
@@ -66,6 +70,8 @@ class Schedule:
     paused: dict[str, float] = field(default_factory=dict)
     asking: int = 0
     turns: int = 0
+    pause_before: dict[str, float] = field(default_factory=dict)
+    """Seconds for which the first replica is paused that is about to ask Redis for something with these words."""
     sticky: float = 0.0
     """How likely the replica that had the last turn has the next one too."""
     _waiting: list[tuple[str, str, asyncio.Future[None]]] = field(default_factory=list)
@@ -122,20 +128,28 @@ class Schedule:
 
     def _breaks(self, who: str, what: str, now: float) -> bool:
         """Whether the replica is paused or killed instead."""
+        for words, seconds in self.pause_before.items():
+            if words in what:
+                del self.pause_before[words]
+                self._pause(who, what, now, seconds)
+                return True
         odds, roll = self.odds, self.chance.random()
+        pause = odds.pause * (10 if any(words in what for words in BEFORE_A_CALL) else 1)
         if odds.kills_left and roll < odds.kill:
             odds.kills_left -= 1
             self.log.append(f"{now:8.2f} {who} is killed before {what}")
             self.on_kill(who)
             return True
-        if odds.pauses_left and odds.kill <= roll < odds.kill + odds.pause:
+        if odds.pauses_left and odds.kill <= roll < odds.kill + pause:
             odds.pauses_left -= 1
-            seconds = self.chance.choice([3.0, 20.0, 40.0, 150.0])
-            self.log.append(f"{now:8.2f} {who} is paused for {seconds:.0f} s before {what}")
-            self.paused[who] = now + seconds
-            self.at(now + seconds)
+            self._pause(who, what, now, self.chance.choice([3.0, 20.0, 40.0, 150.0]))
             return True
         return False
+
+    def _pause(self, who: str, what: str, now: float, seconds: float) -> None:
+        self.log.append(f"{now:8.2f} {who} is paused for {seconds:.0f} s before {what}")
+        self.paused[who] = now + seconds
+        self.at(now + seconds)
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
@@ -211,6 +225,10 @@ class SteppingClient(Client):
         self.name = name
         self.faults = False
 
+    async def _run(self, words: Sequence[Word], *, written: bool = False) -> list[Any]:
+        ASKS.set(" ".join(word for word in words[5:] if isinstance(word, str))[:300])
+        return await super()._run(words, written=written)
+
     async def _call(self, run: Callable[[Any], Awaitable[T]]) -> T:
         ask = super()._call
 
@@ -218,7 +236,7 @@ class SteppingClient(Client):
             with self.schedule.asked():
                 return await ask(run)
 
-        await self.schedule.turn(self.name, "a request to Redis")
+        await self.schedule.turn(self.name, f"Redis: {ASKS.get()}")
         fault = self.schedule.fault(self.name) if self.faults else None
         if fault is None:
             return await asked()
