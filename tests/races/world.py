@@ -33,6 +33,7 @@ from alertbot.store.base import StoreError
 from alertbot.storms import Storms as Sweeper
 from alertbot.storms import is_storm
 from tests.domain.script import SEVERITIES, START, policy, receiver, rule
+from tests.races.places import misplaced
 from tests.races.providers import KnowingAlertmanager, MemoryPagerDuty, MemorySlackApi, PagerDuty, Slack, payload
 from tests.races.schedule import REPLICA, LoopClock, Odds, Schedule, SimulatedLoop, SteppingStore
 
@@ -359,6 +360,7 @@ async def evening(world: World, odds: Odds) -> list[str]:
             found.append(f"at the end {incident.id} is {incident.status}, to be looked at {incident.flush_at}")
     found += [f"at the end {key} is {is_} in PagerDuty" for key, is_ in world.pagerduty.status.items()
               if is_ != "resolved"]  # fmt: skip
+    found += misplaced(world.url)
     await world.stop()
     return found
 
