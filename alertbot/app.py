@@ -46,7 +46,7 @@ from alertbot.enrich.prometheus import Prometheus
 from alertbot.enrich.runbooks import Runbook, Runbooks, runbooks_of
 from alertbot.enrich.slo import Budgets
 from alertbot.life import Life
-from alertbot.limiter import StoredLimiter
+from alertbot.limiter import StoredLimiter, WhileOurs
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
 from alertbot.notifiers.pagerduty_rest import PagerDutyRest, RestError
@@ -483,9 +483,8 @@ class App:
         host = urlsplit(self.view.external_url).hostname or ""
         self.limiter.rates = compile_rates(config.settings.global_.limits)
         self.outbox.page = self.view.external_url
-        shared = Shared(
-            session=self._session, host=host, limiter=self.limiter, buttons=offered(), rest=self._rest(config)
-        )
+        limiter = WhileOurs(self.limiter, self.time, self.outbox.still_ours)
+        shared = Shared(session=self._session, host=host, limiter=limiter, buttons=offered(), rest=self._rest(config))
         return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
 
     def _alertmanager(self, config: Config) -> Alertmanager | None:

@@ -207,7 +207,9 @@ class Engine:
             if self._renew_at is not None and self._renew_at <= now:
                 renewal = await self.store.renew(now)
                 self._renew_at = renewal.again_at
-                self._unsure |= renewal.taken > 0
+                # An append that was given up for lost may arrive at any time later, and nobody was handed its event.
+                unheard = renewal.mine > len(self._queue) + len(self._appends)
+                self._unsure |= renewal.taken > 0 or unheard
                 self._next_wake = await self.store.next_wake()
             if self._unsure:
                 await self.recover()

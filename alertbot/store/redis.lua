@@ -206,22 +206,25 @@ end
 
 -- Replicas.
 
---- now, until → how many events were taken from the dead, and the deliveries that they had. We live until then.
+--- now, until → how many events were taken from the dead, how many are ours now, and the deliveries that the dead had.
+--- We live until then.
 function step.renew(a)
   call('ZADD', 'replicas', a[2], ME)
   for _, dead in ipairs(call('ZRANGEBYSCORE', 'replicas', '-inf', '(' .. a[1])) do
     call('ZREM', 'replicas', dead)
     call('HDEL', 'changes', dead)
   end
-  local lives, taken = {}, 0
+  local lives, taken, mine = {}, 0, 0
   for _, owner in ipairs(call('ZRANGE', 'replicas', 0, -1)) do lives[owner] = true end
   for _, seq in ipairs(call('ZRANGE', 'undecided', 0, -1)) do
-    if not lives[call('HGET', 'owners', seq)] then
+    local owner = call('HGET', 'owners', seq)
+    if not lives[owner] then
       call('HSET', 'owners', seq, ME)
-      taken = taken + 1
+      owner, taken = ME, taken + 1
     end
+    if owner == ME then mine = mine + 1 end
   end
-  local left, leases = {taken}, call('HGETALL', 'leases')
+  local left, leases = {taken, mine}, call('HGETALL', 'leases')
   for i = 1, #leases, 2 do
     if not lives[leases[i + 1]] then left[#left + 1] = leases[i] end
   end

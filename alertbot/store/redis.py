@@ -119,14 +119,14 @@ class RedisStore(Looks):
         return found
 
     async def renew(self, now: datetime) -> Renewal:
-        (taken, *left), living = await self._link.ask(
+        (taken, mine, *left), living = await self._link.ask(
             ("renew", codec.us(now), codec.us(now + LIVES)), ("ZCARD", "replicas")
         )
         names = [*texts(left), *await self._claimed_unheard()]
         if names:
             moves: dict[str, Move] = {name: if_there(orphaned) for name in names}
             await put_all(self._link, Write(moves=moves, more=[("HDEL", "leases", *names)]))
-        return Renewal(now + LIVES / 3, taken + len(names), living - 1)
+        return Renewal(now + LIVES / 3, taken + len(names), living - 1, mine)
 
     async def _claimed_unheard(self) -> list[str]:
         """Deliveries that were claimed here, and nobody was told."""

@@ -294,7 +294,7 @@ class Client:
             try:
                 async with asyncio.timeout(CONNECT + TIMEOUT):
                     await self._once(lambda redis: redis.exists(f"{self.prefix}schema"))
-            except Exception as error:  # a defect too: nobody else looks
+            except Exception as error:  # noqa: BLE001 - a defect too: nobody else looks
                 self._failed(error)
                 if self._is_away(error):
                     continue
