@@ -161,7 +161,8 @@ class App:
             self._session = aiohttp.ClientSession(trust_env=False, middlewares=(self._only_what_is_ours,))
             stack.push_async_callback(self._session.close)
             self.alertmanager = self._alertmanager(self.config)
-            await self._adopt_if_changed(self.config.policy)
+            if await self._is_news(self.config.policy):
+                await self._adopt(self.config.policy)
             self.outbox.notifiers = self._notifiers(self.config)
             stack.push_async_callback(self._close_notifiers)
             self.enricher.parts = await self._enrichment(self.config)
@@ -290,11 +291,11 @@ class App:
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """All that is known of an incident; takes as long as the parts of a search may."""
         found = await self.enricher.found(incident, alerts)
-        return replace(found, suspects=await self.suspects(alerts))
+        return replace(found, suspects=(await self.suspects([alerts]))[0])
 
-    async def suspects(self, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
-        """The recent deploys that these alerts may come from, the likeliest first."""
-        return await suspects_of(self.store.deploys, self.config.policy.deploys, alerts)
+    async def suspects(self, incidents: Sequence[Sequence[Alert]]) -> Sequence[tuple[Suspect, ...]]:
+        """Of each incident's alerts the recent deploys that they may come from, the likeliest first."""
+        return await suspects_of(self.store.deploys, self.config.policy.deploys, incidents)
 
     def broken(self) -> Sequence[BrokenDestination]:
         """The destinations that do not answer now."""
@@ -379,7 +380,7 @@ class App:
     async def reload(self) -> list[str]:
         """Takes the config as it stands now, whole or not at all. Returns what to know about it.
 
-        Raises `ReloadRefused`; the config in use then stays.
+        Raises `ReloadRefused`, and `StoreError` where open alerts can't be looked at now; the config in use then stays.
         """
         try:
             config = load(self.config_file, self.environ)
@@ -399,6 +400,7 @@ class App:
             if changed
         ]
         enrichment = await self._enrichment(config)
+        news = await self._is_news(config.policy)
         self._tell_secrets(config)
         self.config = config
         self.view = self._view(config)
@@ -412,7 +414,8 @@ class App:
         # Those of the reload before last: an attempt is long over by then.
         await _close_all(self._retired)
         self._retired = retired
-        await self._adopt_if_changed(config.policy)
+        if news:
+            await self._adopt(config.policy)
         await self._expect_heartbeats()
         await self._report_life(config)
         self.outbox.wake()
@@ -427,13 +430,17 @@ class App:
             await self.reload()
         except ReloadRefused as e:
             log.error("the config is wrong, and the one in use stays", extra={"problems": e.problems})
+        except StoreError as e:
+            self.metrics.config_last_reload_successful.set(0)
+            log.error("the config was not reloaded, for the store is away: reload again", extra={"error": str(e)})
 
-    async def _adopt_if_changed(self, policy: Policy) -> None:
-        """Open alerts are looked at anew when the policy is not the one that they were last decided by."""
-        digest = hashlib.sha256(repr(policy).encode()).hexdigest()
-        if await self.store.get_meta(POLICY_META) != digest:
-            await self.engine.adopt(policy)
-            await self.store.set_meta(POLICY_META, digest)
+    async def _is_news(self, policy: Policy) -> bool:
+        """Whether open alerts were last looked at by another policy, here or, of replicas, anywhere."""
+        return {_digest(policy)} != {await self.store.get_meta(POLICY_META), _digest(self.engine.policy)}
+
+    async def _adopt(self, policy: Policy) -> None:
+        await self.engine.adopt(policy)
+        await self.store.set_meta(POLICY_META, _digest(policy))
 
     # Parts.
 
@@ -610,6 +617,10 @@ def links(external_url: str, incident: Incident, alerts: Sequence[Alert]) -> Lin
         dashboard=said("dashboard_url", "dashboard"),
         silence=silence if alertmanager and matchers else "",
     )
+
+
+def _digest(policy: Policy) -> str:
+    return hashlib.sha256(repr(policy).encode()).hexdigest()
 
 
 def _host_port(listen: str) -> tuple[str, int]:

@@ -242,6 +242,8 @@ class Engine:
             try:
                 await self._renew()
                 worked = await self.turn()
+                if self.failing:
+                    log.info("the store is back: what waited is decided")
                 self.failing, delay = "", 0.1
             except StoreError as e:
                 if not self.failing:

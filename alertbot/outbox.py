@@ -59,6 +59,10 @@ ATTEMPT: Final = timedelta(seconds=60)
 LEASE: Final = timedelta(seconds=120)
 #: How long the questions before an attempt wait for a store that is away: the lease then still holds for the attempt.
 BEFORE: Final = LEASE - ATTEMPT
+#: How long a replica leaves a destination that its own config does not have to others, which may have read a newer one;
+#: and how often it looks whether one did.
+CONFIGS_DIFFER: Final = timedelta(minutes=2)
+LEFT_TO_OTHERS: Final = timedelta(seconds=1)
 FIRST_BACKOFF: Final = timedelta(seconds=1)
 LONGEST_BACKOFF: Final = timedelta(minutes=5)
 #: When a destination that keeps failing is given up for this incident, and shown as parked.
@@ -174,10 +178,13 @@ class Outbox:
             try:
                 started = await self.claim_due()
                 next_at = await self.store.next_delivery()
+                if self.failing:
+                    log.info("the store is back: what is due is delivered")
                 self.failing, delay = "", 0.1
             except StoreError as e:
+                if not self.failing:
+                    log.error("the store is away: nothing is delivered until it is back", extra={"error": str(e)})
                 self.failing = str(e)
-                log.error("the store is away: nothing is delivered until it is back", extra={"error": str(e)})
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
                 continue
@@ -289,6 +296,9 @@ class Outbox:
             await self._record(self._nothing(delivery))
             return
         notifier = self.notifiers.get((want.receiver, want.integration, want.to))
+        if notifier is None and self._may_be_known_elsewhere(want):
+            await self._later(delivery, Later(self.clock.now() + LEFT_TO_OTHERS))
+            return
         if notifier is None:
             await self._failed(delivery, action, Failed("this destination is no longer in the config"))
             return
@@ -310,12 +320,20 @@ class Outbox:
             case Failed():
                 await self._failed(delivery, action, result)
 
+    def _may_be_known_elsewhere(self, want: Want) -> bool:
+        """Whether another replica may have a config with this destination: they read a new one one after another."""
+        return self.store.shared and self.clock.now() - want.at < CONFIGS_DIFFER
+
     async def _deliver_storm(self, delivery: Delivery, until: datetime) -> None:
         """A storm's card, page or digest: what it should say follows from its members, and is looked up now."""
         if self.storms is None:
             await self._record(self._nothing(delivery))
             return
         now = self.clock.now()
+        notifier = self.notifiers.get((delivery.want.receiver, delivery.want.integration, delivery.want.to))
+        if notifier is None and self._may_be_known_elsewhere(delivery.want):
+            await self._later(delivery, Later(now + LEFT_TO_OTHERS))
+            return
         soonest = self.storms.soonest(delivery)
         if soonest is not None and now < soonest:
             await self._later(delivery, Later(soonest))
@@ -323,7 +341,6 @@ class Outbox:
         look = await self._patiently(partial(self.storms.look, delivery, now), until)
         at_level = delivery if look.level is None else replace(delivery, want=replace(delivery.want, level=look.level))
         action = None if look.level is None else action_for(at_level)
-        notifier = self.notifiers.get((delivery.want.receiver, delivery.want.integration, delivery.want.to))
         if action is None or notifier is None:
             outcome = self._nothing(at_level)
             kept = {**delivery.remote, **look.remote} if action is None else delivery.remote
@@ -377,7 +394,8 @@ class Outbox:
         more, links = Enrichment(), Links(incident=f"{self.page}windows/{quote(incident.id, safe='')}")
         if told is None:
             known = more if self.enricher is None else self.enricher.known(incident, alerts)
-            more = replace(known, suspects=await suspects_of(self.store.deploys, self.policy.deploys, alerts))
+            (suspects,) = await suspects_of(self.store.deploys, self.policy.deploys, [alerts])
+            more = replace(known, suspects=suspects)
             links = self.links(incident, alerts)
         if more.runbook is not None:
             links = replace(links, runbook=more.runbook.url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from alertbot.domain.deploys import Deploy
@@ -15,25 +16,29 @@ from alertbot.store.base import Store
 async def open_windows(store: Store, policy: Policy, now: datetime) -> list[Window]:
     """The windows that are not over, the latest start first; repeating ones too that have held nothing yet."""
     found = {w.id: w for w in await store.windows(now) if not w.over}
-    for window in going_on(policy.maintenance, now):
-        if window.id not in found and await store.window(window.id) is None:
-            found[window.id] = window
+    repeating = {w.id: w for w in going_on(policy.maintenance, now) if w.id not in found}
+    known = await store.windows_named(list(repeating))
+    found |= {name: window for name, window in repeating.items() if name not in known}
     return sorted(found.values(), key=lambda w: (w.starts_at, w.id), reverse=True)
 
 
 async def told_of(store: Store, window_id: str) -> Told | None:
     """A window, with those that its verdict is for and their deploys; None where it is not known, or forgotten."""
-    window = await store.window(window_id)
-    return None if window is None else await with_deploys(store, window)
+    found = await with_deploys(store, list((await store.windows_named([window_id])).values()))
+    return found[0] if found else None
 
 
-async def with_deploys(store: Store, window: Window) -> Told:
-    """A window, with those that its verdict is for and their deploys."""
-    names = window.verdict.windows if window.verdict is not None else (window.id,)
-    windows = [w for w in [await store.window(name) for name in names] if w is not None]
-    ids = dict.fromkeys(w.deploy for w in windows if w.deploy)
-    deploys = [d for d in [await store.deploy(name) for name in ids] if d is not None]
-    return Told(window, tuple(windows), tuple(deploys))
+async def with_deploys(store: Store, windows: Sequence[Window]) -> list[Told]:
+    """Each window, with those that its verdict is for and their deploys."""
+    names = [w.verdict.windows if w.verdict is not None else (w.id,) for w in windows]
+    known = await store.windows_named(list(dict.fromkeys(name for of in names for name in of)))
+    deploys = await store.deploys_named(list(dict.fromkeys(w.deploy for w in known.values() if w.deploy)))
+    found: list[Told] = []
+    for window, of in zip(windows, names, strict=True):
+        told = [known[name] for name in of if name in known]
+        ids = dict.fromkeys(w.deploy for w in told if w.deploy in deploys)
+        found.append(Told(window, tuple(told), tuple(deploys[name] for name in ids)))
+    return found
 
 
 def incident_of(delivery: Delivery, told: Told) -> Incident:

@@ -45,7 +45,7 @@ from tests.crash.driver import alert
 from tests.standins.faults import FlakyProxy
 from tests.standins.pagerduty import ROUTING_KEY
 from tests.standins.process import StandinProcess
-from tests.standins.redis_servers import RedisServer, Watched, free_port
+from tests.standins.redis_servers import Cluster, RedisServer, Watched, followers, free_port
 
 #: Requests under way at once: as from a few Alertmanagers with many groups.
 AT_ONCE: Final = 20
@@ -57,6 +57,10 @@ LEASE: Final = LIVES.total_seconds() + 5
 START: Final = 60.0
 #: Seconds within which all is to be told after the storm.
 PATIENCE: Final = 600.0
+#: What a slow link adds to each answer, in seconds: much, and more than an answer may take.
+SLOW: Final = (0.1, 0.5, 4.0)
+#: A key of the bots, which says in which node of a cluster they are.
+KEYS: Final = "{alertbot}:"
 #: Room for a storm and for the log that SQLite keeps (64 MiB): full by what is written beside it alone.
 DISK: Final = "128m"
 
@@ -85,6 +89,7 @@ class Scene:
     bots: list[Bot] = field(default_factory=list)
     redis: RedisServer | None = None
     watched: Watched | None = None
+    cluster: Cluster | None = None
     proxy: FlakyProxy | None = None
     """Between the first bot and Redis."""
 
@@ -132,32 +137,47 @@ async def kill_redis(scene: Scene, step: int) -> None:
 
 async def fail_over(scene: Scene, step: int) -> None:
     """The master is killed, the next time stopped and continued: it does not know that it is not the master."""
-    watched = scene.watched
-    assert watched is not None
+
+    def master() -> RedisServer:
+        if scene.watched is not None:
+            return scene.watched.named()
+        assert scene.cluster is not None
+        return scene.cluster.master_of(KEYS)
+
     await asyncio.sleep(1.0)
-    old = await asyncio.to_thread(watched.named)
+    old = await asyncio.to_thread(master)
     if step % 2:
         old.signal(signal.SIGSTOP)
     else:
         old.kill()
-    while await asyncio.to_thread(watched.named) is old:  # noqa: ASYNC110 - another process: nothing tells
-        await asyncio.sleep(0.2)
-    await asyncio.sleep(2.0)
-    if step % 2:
-        old.signal(signal.SIGCONT)
-    else:
-        await asyncio.to_thread(old.start)
     async with asyncio.timeout(PATIENCE):
-        while not await asyncio.to_thread(watched.followed):  # noqa: ASYNC110 - another process: nothing tells
+        while (new := await asyncio.to_thread(master)) is old:  # noqa: ASYNC110 - another process: nothing tells
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(2.0)
+        if step % 2:
+            old.signal(signal.SIGCONT)
+        else:
+            await asyncio.to_thread(old.start)
+        while not await asyncio.to_thread(followers, new):  # noqa: ASYNC110 - another process: nothing tells
             await asyncio.sleep(0.2)
 
 
-async def part(scene: Scene, step: int) -> None:
-    """In turns: refused, swallowed, done without an answer, and slow."""
+async def slow(scene: Scene, step: int) -> None:
+    """Each answer of Redis comes so many seconds late, at one replica."""
     proxy = scene.proxy
     assert proxy is not None
     await asyncio.sleep(1.0)
-    match step % 4:
+    proxy.delay = SLOW[step % len(SLOW)]
+    await asyncio.sleep(10.0)
+    proxy.delay = 0.0
+
+
+async def part(scene: Scene, step: int) -> None:
+    """In turns: refused, swallowed, and done without an answer."""
+    proxy = scene.proxy
+    assert proxy is not None
+    await asyncio.sleep(1.0)
+    match step % 3:
         case 0:
             await proxy.refuse()
             await asyncio.sleep(LEASE)
@@ -168,14 +188,10 @@ async def part(scene: Scene, step: int) -> None:
             await asyncio.sleep(LEASE)
             proxy.blackhole = False
             proxy.sever()
-        case 2:
+        case _:
             proxy.swallow_answer = True
             await asyncio.sleep(5.0)
             proxy.swallow_answer = False
-        case _:
-            proxy.delay = 0.2
-            await asyncio.sleep(10.0)
-            proxy.delay = 0.0
 
 
 async def pause(scene: Scene, step: int) -> None:
@@ -226,7 +242,9 @@ def faults(kills: int) -> list[Fault]:
         Fault(f"the one bot on SQLite killed, {kills} times", kills, kill, "sqlite"),
         Fault("Redis killed and started again, 6 times", 6, kill_redis),
         Fault("Sentinel failover: master killed, then stopped", 2, fail_over, "sentinel"),
-        Fault("one replica cut off from Redis, half cut off, slow; twice", 8, part),
+        Fault("Cluster failover: master killed, then stopped", 2, fail_over, "cluster"),
+        Fault("one replica cut off from Redis, then half cut off; twice", 6, part),
+        Fault("a slow link to Redis at one replica, 6 times", 6, slow),
         Fault("a replica stopped for longer than its lease, 4 times", 4, pause),
         Fault("a replica's clock a minute off, 4 times", 4, step_clock, command=CLOCKED),
         Fault("disk full under SQLite, 6 times", 6, fill_disk, "sqlite", ON_A_SMALL_DISK),
@@ -328,6 +346,11 @@ class Storm:
             await asyncio.to_thread(scene.watched.start)
             return [f"{{url: '{scene.watched.url}', wait_replicas: 1}}"] * 2
         always = {"appendonly": "yes", "appendfsync": "always", "save": '""'}
+        if self._fault.store == "cluster":
+            scene.cluster = Cluster(Path(found), self._folder / "redis", 1, **always)
+            stack.callback(scene.cluster.stop)
+            await asyncio.to_thread(scene.cluster.start)
+            return [f"{{url: '{scene.cluster.url}', wait_replicas: 1}}"] * 2
         scene.redis = RedisServer(Path(found), self._folder / "redis", **always)
         stack.callback(scene.redis.stop)
         await asyncio.to_thread(scene.redis.start)

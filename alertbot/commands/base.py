@@ -150,19 +150,26 @@ class Look:
 
     async def open_in(self, channel: str, name: str) -> list[Incident]:
         """Those of them with a card in this channel."""
-        return [i for i in await self.open() if await self._is_in(i, channel, name)]
-
-    async def _is_in(self, incident: Incident, channel: str, name: str) -> bool:
-        for delivery in await self._store.deliveries(incident.id):
-            if delivery.want.integration == "slack" and (
-                delivery.remote.get("channel") == channel or delivery.want.to.partition(" ")[0] in (channel, f"#{name}")
-            ):
-                return True
-        return False
+        found = await self.open()
+        deliveries = await self._store.deliveries_of([i.id for i in found])
+        named = (channel, f"#{name}")
+        return [
+            i
+            for i in found
+            if any(
+                d.want.integration == "slack"
+                and (d.remote.get("channel") == channel or d.want.to.partition(" ")[0] in named)
+                for d in deliveries[i.id]
+            )
+        ]
 
     async def members(self, incident_id: str, limit: int = 100) -> Sequence[Alert]:
         """An incident's alerts, firing ones first."""
         return await self._store.members(incident_id, limit=limit)
+
+    async def members_of(self, incidents: Sequence[Incident]) -> Mapping[str, Sequence[Alert]]:
+        """The alerts of some incidents, by id."""
+        return await self._store.members_of([incident.id for incident in incidents])
 
     async def deploys(self, now: datetime) -> Sequence[Deploy]:
         """Deploys of the last day, those heard of last first."""

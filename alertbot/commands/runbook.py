@@ -10,7 +10,7 @@ from alertbot import render
 from alertbot.commands import views, words
 from alertbot.commands.base import Act, Answer, Asked, Command, Look, say
 from alertbot.domain.enrichment import RunbookRef
-from alertbot.domain.model import Incident
+from alertbot.domain.model import Alert, Incident
 from alertbot.enrich.runbooks import Runbook, Runbooks
 
 #: Runbooks that one answer offers besides its own.
@@ -46,8 +46,9 @@ def _nearest(wanted: str, runbooks: Runbooks) -> Sequence[Runbook]:
 async def _of_channel(asked: Asked, look: Look) -> Answer:
     incidents = await look.open_in(asked.channel, asked.channel_name)
     found: dict[str, Runbook] = {}
+    alerts = await look.members_of(incidents)
     for incident in incidents:
-        for runbook in await _files_of(incident, look):
+        for runbook in _files_of(alerts[incident.id], look):
             found.setdefault(runbook.name, runbook)
     if found:
         first, *others = found.values()
@@ -60,11 +61,12 @@ async def _of_channel(asked: Asked, look: Look) -> Answer:
 
 async def of_incident(incident: Incident, look: Look) -> Answer:
     """The runbook of an incident's alerts: its file, else what its annotations link, else the nearest by its title."""
-    files = await _files_of(incident, look)
+    alerts = await look.members(incident.id)
+    files = _files_of(alerts, look)
     head = f"The runbook for {render.cut(render.title(incident), 200)}"
     if files:
         return _one(head, files[0], files[1:])
-    refs = (look.runbooks.for_alert(a.labels, a.annotations) for a in await look.members(incident.id))
+    refs = (look.runbooks.for_alert(a.labels, a.annotations) for a in alerts)
     ref = next((r for r in refs if r is not None), None)
     if ref is not None:
         return views.runbook(head, ref, ())
@@ -75,8 +77,8 @@ async def of_incident(incident: Incident, look: Look) -> Answer:
     return _one(f"No runbook is for {render.cut(render.title(incident), 200)}. The nearest:", near[0], near[1:])
 
 
-async def _files_of(incident: Incident, look: Look) -> list[Runbook]:
-    found = (look.runbooks.find(a.labels, a.annotations) for a in await look.members(incident.id))
+def _files_of(alerts: Sequence[Alert], look: Look) -> list[Runbook]:
+    found = (look.runbooks.find(a.labels, a.annotations) for a in alerts)
     return list({r.name: r for r in found if r is not None}.values())
 
 

@@ -124,4 +124,4 @@ def sentence(entry: Entry) -> str:
     comment = f": {entry.details['comment']}" if entry.details.get("comment") else ""
     said = {"waits": waits, "by": entry.by or "somebody", "until": until, "changes": changes}
     words = _Blank({**entry.details, **said, "left": left, "many": many, "comment": comment})
-    return _SENTENCES[entry.reason].format_map(words)
+    return _SENTENCES.get(entry.reason, f"{entry.reason} (a newer alertbot's reason)").format_map(words)

@@ -11,7 +11,18 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why something was done or not done."""
+    """Why something was done or not done.
+
+    What stands in the store may have come from a newer version: a reason that is not known here is kept as it is.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Reason | None:
+        if not isinstance(value, str):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
 
     # An alert, as it was reported.
     NEW_EPISODE = "new_episode"

@@ -18,15 +18,20 @@ NAMED: Final = 5
 Heard = Callable[[datetime], Awaitable[Sequence[Deploy]]]
 
 
-async def suspects_of(heard: Heard, settings: DeploySettings, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
-    """The likeliest first, each deploy once: by the alert that it fits best. A look at our own store."""
-    looked_at = sorted(alerts, key=lambda a: (not a.firing, a.starts_at))[:LOOKED_AT]
-    if not looked_at:
-        return ()
-    earliest = min(a.starts_at for a in looked_at)
-    deploys = await heard(earliest - settings.lookback - 2 * settings.max_duration)
+async def suspects_of(
+    heard: Heard, settings: DeploySettings, incidents: Sequence[Sequence[Alert]]
+) -> list[tuple[Suspect, ...]]:
+    """Of each incident's alerts. One look at our own store."""
+    looked_at = [sorted(alerts, key=lambda a: (not a.firing, a.starts_at))[:LOOKED_AT] for alerts in incidents]
+    starts = [a.starts_at for alerts in looked_at for a in alerts]
+    deploys = await heard(min(starts) - settings.lookback - 2 * settings.max_duration) if starts else ()
+    return [_suspects(deploys, settings, alerts) for alerts in looked_at]
+
+
+def _suspects(deploys: Sequence[Deploy], settings: DeploySettings, alerts: Sequence[Alert]) -> tuple[Suspect, ...]:
+    """The likeliest first, each deploy once: by the alert that it fits best."""
     best: dict[str, Suspect] = {}
-    for alert in looked_at if deploys else ():
+    for alert in alerts if deploys else ():
         for suspect in suspects(deploys, alert.labels, alert.starts_at, settings):
             known = best.get(suspect.deploy.id)
             if known is None or suspect.score > known.score:

@@ -14,17 +14,20 @@ itself has nothing to do for that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from alertbot.domain.budgets import Budget
+from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery, DeliveryStatus, Entry, Incident, Level, Want
 from alertbot.domain.windows import Window
+
+if TYPE_CHECKING:
+    from alertbot.store.rows import Row
 
 
 class StoreError(Exception):
@@ -168,6 +171,8 @@ class Renewal:
 
     again_at: datetime | None = None
     taken: int = 0
+    others: int = 0
+    """How many other replicas live."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +386,12 @@ class Store(Protocol):
     async def deliveries(self, incident_id: str) -> Sequence[Delivery]:
         """An incident's deliveries in the order in which they were first wanted."""
 
+    async def members_of(self, incident_ids: Sequence[str], limit: int = 100) -> Mapping[str, Sequence[Alert]]:
+        """The `members` of many incidents, at most `limit` of each; an incident without any has an empty list."""
+
+    async def deliveries_of(self, incident_ids: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
+        """The `deliveries` of many incidents; an incident without any has an empty list."""
+
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """One delivery."""
 
@@ -408,11 +419,17 @@ class Store(Protocol):
     async def window(self, window_id: str) -> Window | None:
         """One window."""
 
+    async def windows_named(self, window_ids: Sequence[str]) -> Mapping[str, Window]:
+        """Windows by id, those that are there."""
+
     async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
         """Deploys heard of since then, of one service or of all; those heard of last first."""
 
     async def deploy(self, deploy_id: str) -> Deploy | None:
         """One deploy."""
+
+    async def deploys_named(self, deploy_ids: Sequence[str]) -> Mapping[str, Deploy]:
+        """Deploys by id, those that are there."""
 
     async def parked(self, limit: int = 100) -> Sequence[Parked]:
         """Newest first, each without its `raw`: bodies are large."""
@@ -448,3 +465,18 @@ class Store(Protocol):
 
     async def set_meta(self, key: str, value: str) -> None:
         """Writes one."""
+
+    # Moving, to another store (`alertbot.store.copy`): what the calls above show only in part.
+    async def facts(self) -> Mapping[str, str]:
+        """All small facts."""
+
+    async def spent(self) -> Mapping[str, Spent]:
+        """What was spent, by the budgets' keys."""
+
+    def rows(self) -> AsyncIterator[Sequence[Row]]:
+        """All deliveries with what decides when they are due, page by page, in the order in which they were first
+        wanted.
+        """
+
+    async def restore(self, rows: Sequence[Row], spent: Mapping[str, Spent]) -> None:
+        """Writes these as they are."""

@@ -1,19 +1,19 @@
 """One store's contents into another, by what every store can do: from SQLite to Redis and back.
 
-What a bot needs to go on is copied: events with what is undecided, alerts, incidents, deliveries with what their
-destinations show, the record, what is parked, windows and deploys. Not copied: what was spent of the providers' rates
-(a minute's worth), and small facts, which are found anew.
+All that a bot knows is copied: events with what is undecided, alerts, incidents, deliveries as they stand (storms, what
+is folded into them, leases), the record, what is parked, windows, deploys, what was spent of the providers' rates (so
+that the bot cannot exceed them by moving), and small facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
-from alertbot.domain.model import Alert, Delivery, DeliveryStatus, Incident
-from alertbot.store.base import Changes, Filing, Outcome, Store, StoreUnusable
+from alertbot.domain.model import Alert, Incident
+from alertbot.store.base import Changes, Parked, Store, StoreUnusable
 
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PAGE: Final = 200
@@ -35,17 +35,15 @@ class Copied:
 async def copy(source: Store, target: Store, now: datetime) -> Copied:
     """Copies all of an open store into an open, empty one. Nobody else may use either meanwhile.
 
-    Raises `StoreUnusable` where the target is not empty, or another replica still has events of the source. A copy
-    that breaks off leaves a target that is not empty: begin again with a new one.
+    Raises `StoreUnusable` where the target is not empty, or another replica works on the source. A copy that breaks
+    off leaves a target that is not empty: begin again with a new one.
     """
     if (await target.events(_BEGINNING, 0, 1)) or (await target.incidents(limit=1)).incidents:
         raise StoreUnusable("the target is not empty: nothing was copied; name a new file, or another ?prefix=")
-    await source.renew(now)
-    undecided = {event.seq for event in await source.undecided(_ALL)}
-    if len(undecided) != (await source.stats(now)).undecided:
+    if (await source.renew(now)).others:
         raise StoreUnusable("another replica still works on the source: stop all of them, and wait 15 seconds")
     copied = Copied()
-    seqs = await _copy_events(source, target, undecided, copied)
+    seqs = await _copy_events(source, target, copied)
     incidents = [i async for i in _incidents(source)][::-1]  # the newest of a key is the one that comes last
     windows = await source.windows(_BEGINNING, _ALL)
     await target.commit(Changes(windows=windows, deploys=await source.deploys(_BEGINNING, limit=_ALL)))
@@ -57,18 +55,19 @@ async def copy(source: Store, target: Store, now: datetime) -> Copied:
     for start in range(0, len(incidents), _PAGE):
         await target.commit(Changes(incidents=incidents[start : start + _PAGE]))
     copied.incidents = len(incidents)
-    homes = (*(i.id for i in incidents), *(w.id for w in windows))
-    deliveries = [d for home in homes for d in await source.deliveries(home)]
-    storms = [await source.delivery(name) for name in sorted({d.storm for d in deliveries if d.storm})]
-    for delivery in (*(s for s in storms if s is not None), *deliveries):
-        await _copy_delivery(target, delivery, now)
-        copied.deliveries += 1
+    async for rows in source.rows():  # nobody has a lease: who had one is gone, and its outcome not known
+        await target.restore(rows, {})
+        copied.deliveries += len(rows)
+    await target.restore((), await source.spent())
+    for key, value in (await source.facts()).items():
+        await target.set_meta(key, value)
     await _copy_record(source, target, seqs, copied)
     return copied
 
 
-async def _copy_events(source: Store, target: Store, undecided: set[int], copied: Copied) -> dict[str, str]:
+async def _copy_events(source: Store, target: Store, copied: Copied) -> dict[str, str]:
     """Returns the old seqs with their new ones, as what is parked refers to them."""
+    undecided = {event.seq for event in await source.undecided(_ALL)}
     seqs: dict[str, str] = {}
     after = 0
     while page := await source.events(_BEGINNING, after, _PAGE):
@@ -92,41 +91,6 @@ async def _incidents(source: Store) -> AsyncIterator[Incident]:
             return
 
 
-async def _copy_delivery(target: Store, delivery: Delivery, now: datetime) -> None:
-    """Wanted, claimed and recorded as it stands. One that was being worked on comes out uncertain, and due."""
-    want, at = delivery.want, max(now, delivery.want.at)
-    if delivery.storm:  # its storm stands in for it, so it was never claimed
-        await target.commit(Changes(wants=[want]))
-        await target.refile(Filing(delivery.storm, at, fold=[delivery.id]))
-        return
-    if delivery == Delivery(want.id, want, created_at=delivery.created_at):
-        await target.commit(Changes(wants=[want]))
-        return
-    # A lane of its own, so that nothing else is claimed there; the same level then only moves it.
-    lane = f"copy:{delivery.id}"
-    await target.commit(Changes(wants=[replace(want, lane=lane)]))
-    (taken,) = await target.claim(lane, at, "copy", timedelta(days=1), 1)
-    waits = delivery.status in (DeliveryStatus.PENDING, DeliveryStatus.RETRYING) or bool(delivery.lease)
-    await target.record(
-        Outcome(
-            id=taken.id,
-            lease=taken.lease,
-            at=at,
-            status=delivery.status,
-            shown=delivery.shown,
-            attempts=delivery.attempts,
-            next_at=delivery.next_at or (at if waits else None),
-            uncertain=delivery.uncertain or bool(delivery.lease),
-            remote=delivery.remote,
-            remote_id=delivery.remote_id,
-            last_error=delivery.last_error,
-            sent_at=delivery.sent_at,
-            failing_since=delivery.failing_since,
-        )
-    )
-    await target.commit(Changes(wants=[want]))
-
-
 async def _copy_record(source: Store, target: Store, seqs: dict[str, str], copied: Copied) -> None:
     cursor = None
     while True:
@@ -139,6 +103,11 @@ async def _copy_record(source: Store, target: Store, seqs: dict[str, str], copie
     for head in reversed(await source.parked(_ALL)):
         item = await source.parked_item(head.id)
         if item is not None:
-            ref = item.ref if item.kind == "delivery" else seqs.get(item.ref, item.ref)
-            await target.commit(Changes(parked=[replace(item, ref=ref)]))
+            await target.commit(Changes(parked=[item if item.kind == "delivery" else _renumbered(item, seqs)]))
             copied.parked += 1
+
+
+def _renumbered(item: Parked, seqs: Mapping[str, str]) -> Parked:
+    """With the new seq of its event, in its id too: an event of that seq, parked later, is not to take its place."""
+    seq = seqs.get(item.ref, item.ref)
+    return replace(item, ref=seq, id=item.id.replace(item.ref, seq, 1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from heapq import nsmallest
@@ -394,13 +394,21 @@ class MemoryStore:
         return Past(found[:limit], next(notes, None))
 
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
-        found = sorted(self._by_incident.get(incident_id, {}).values(), key=lambda a: a.identity)
-        found.sort(key=lambda a: a.starts_at, reverse=True)
-        found.sort(key=lambda a: a.firing, reverse=True)
-        return found[:limit]
+        return (await self.members_of([incident_id], limit))[incident_id]
+
+    async def members_of(self, incident_ids: Sequence[str], limit: int = 100) -> Mapping[str, Sequence[Alert]]:
+        found: dict[str, Sequence[Alert]] = {}
+        for name in incident_ids:
+            alerts = sorted(self._by_incident.get(name, {}).values(), key=lambda a: a.identity)
+            alerts.sort(key=lambda a: (a.firing, a.starts_at), reverse=True)
+            found[name] = alerts[:limit]
+        return found
 
     async def deliveries(self, incident_id: str) -> Sequence[Delivery]:
-        return [self._rows[d].delivery for d in self._deliveries_of.get(incident_id, ())]
+        return (await self.deliveries_of([incident_id]))[incident_id]
+
+    async def deliveries_of(self, incident_ids: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
+        return {name: [self._rows[d].delivery for d in self._deliveries_of.get(name, ())] for name in incident_ids}
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         row = self._rows.get(delivery_id)
@@ -445,12 +453,18 @@ class MemoryStore:
     async def window(self, window_id: str) -> Window | None:
         return self._windows.get(window_id)
 
+    async def windows_named(self, window_ids: Sequence[str]) -> Mapping[str, Window]:
+        return {name: self._windows[name] for name in window_ids if name in self._windows}
+
     async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
         found = (d for d in self._deploys.values() if d.heard_at >= since and service in (None, d.service))
         return sorted(found, key=_latest)[:limit]
 
     async def deploy(self, deploy_id: str) -> Deploy | None:
         return self._deploys.get(deploy_id)
+
+    async def deploys_named(self, deploy_ids: Sequence[str]) -> Mapping[str, Deploy]:
+        return {name: self._deploys[name] for name in deploy_ids if name in self._deploys}
 
     async def parked(self, limit: int = 100) -> Sequence[Parked]:
         found = sorted(self._parked.values(), key=lambda item: (item.at, item.id), reverse=True)
@@ -547,6 +561,20 @@ class MemoryStore:
 
     async def set_meta(self, key: str, value: str) -> None:
         self._meta[key] = value
+
+    async def facts(self) -> Mapping[str, str]:
+        return dict(self._meta)
+
+    async def spent(self) -> Mapping[str, Spent]:
+        return dict(self._spent)
+
+    async def rows(self) -> AsyncIterator[Sequence[Row]]:
+        yield list(self._rows.values())
+
+    async def restore(self, rows: Sequence[Row], spent: Mapping[str, Spent]) -> None:
+        self._spent |= spent
+        for row in rows:
+            self._put_row(row.delivery.id, row)
 
 
 def _latest(deploy: Deploy) -> tuple[int, str]:

@@ -20,6 +20,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     ClusterDownError,
@@ -50,8 +51,14 @@ AT_ONCE: Final = 32
 LEFT_ALONE: Final = (0.2, 1.0)
 #: What Redis says when it cannot do it now: full, without its disk or its replicas, loading, failing over. The client
 #: has classes for some of the words, and takes the word off the text.
-_PASSES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "MOVED", "ASK", "UNKILLABLE")
-_PASSES_TOO: Final = (ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+_PASSES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
+_PASSES_TOO: Final = (AskError, ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+
+#: What uvloop says, in a RuntimeError, of a write to a connection that was just reset: the client lets it through.
+_CLOSED: Final = "the handler is closed"
+
+#: The digest of an empty list (`redis.lua`).
+NOTHING: Final = hashlib.sha1(b"*0", usedforsecurity=False).hexdigest().encode()
 
 
 class NotAsBefore(StoreError):
@@ -83,8 +90,11 @@ class Client:
         self._script = importlib.resources.files("alertbot.store").joinpath("redis.lua").read_text()
         self._sha = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._redis: Redis | RedisCluster | None = None
+        self._redis: Redis | None = None
         self._sentinel: Sentinel | None = None
+        self._nodes: dict[tuple[str, int], Redis] = {}
+        self._looking = asyncio.Lock()
+        self._open = False
         self._away = ""
         self._asked_again_at = 0.0
 
@@ -97,33 +107,50 @@ class Client:
             "socket_connect_timeout": CONNECT,
             "socket_timeout": TIMEOUT,
             "client_name": "alertbot",
+            "retry": Retry(NoBackoff(), 0),
         }
-        never: dict[str, Any] = {"retry": Retry(NoBackoff(), 0)}
         tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": a.ca} if a.tls else {}
-        if a.scheme == "redis+cluster":
-            nodes = [ClusterNode(host, port) for host, port in a.hosts]
-            self._redis = RedisCluster(
-                startup_nodes=nodes, retry=Retry(NoBackoff(), 2), max_connections=2 * AT_ONCE, **common, **tls
-            )
-        elif a.scheme == "redis+sentinel":
+        self._options: dict[str, Any] = {"max_connections": 2 * AT_ONCE, **common, **tls}
+        self._open = True
+        if a.scheme == "redis+sentinel":
             own = {"password": a.sentinel_password} if a.sentinel_password else {}
+            timeouts = {"socket_connect_timeout": CONNECT, "socket_timeout": CONNECT, "retry": Retry(NoBackoff(), 0)}
             self._sentinel = Sentinel(  # type: ignore[no-untyped-call]  # its __init__ has no types
-                a.hosts,
-                sentinel_kwargs={"socket_connect_timeout": CONNECT, "socket_timeout": CONNECT, **never, **own, **tls},
-                **common,
-                **never,
-                **tls,
+                a.hosts, sentinel_kwargs={**timeouts, **own, **tls}, **common, **tls
             )
             self._redis = self._sentinel.master_for(a.master, db=a.db, max_connections=2 * AT_ONCE)
-        else:
+        elif a.scheme != "redis+cluster":
             ((host, port),) = a.hosts
-            self._redis = Redis(host=host, port=port, db=a.db, max_connections=2 * AT_ONCE, **common, **never, **tls)
+            self._redis = Redis(host=host, port=port, db=a.db, **self._options)
+
+    async def _server(self) -> Redis:
+        """The server that has our keys. In a cluster the master of our slot, looked up when it may be another.
+
+        A cluster's redirections are not followed: while our slot is moved, the other node has only a part of it.
+        """
+        if self._redis is not None:
+            return self._redis
+        async with self._looking:
+            if self._redis is None:
+                nodes = [ClusterNode(host, port, **self._options) for host, port in self.address.hosts]
+                cluster = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **self._options)
+                try:
+                    await cluster.initialize()
+                    node = cluster.nodes_manager.get_node_from_slot(cluster.keyslot(self.prefix))
+                finally:
+                    await cluster.aclose()
+                place = (str(node.host), int(node.port))
+                if place not in self._nodes:
+                    self._nodes[place] = Redis(host=place[0], port=place[1], **self._options)
+                self._redis = self._nodes[place]
+            return self._redis
 
     async def close(self) -> None:
         """Idempotent."""
-        redis, self._redis = self._redis, None
-        if redis is not None:
-            await redis.aclose()
+        redis, self._redis, self._open = self._redis, None, False
+        for one in (redis, *self._nodes.values()):
+            if one is not None:
+                await one.aclose()
         if self._sentinel is not None:
             for one in self._sentinel.sentinels:
                 await one.aclose()
@@ -147,13 +174,7 @@ class Client:
     async def command(self, *words: Word) -> Any:
         """A command about the server, from the one that has our keys."""
 
-        async def run(redis: Any) -> Any:
-            if not isinstance(redis, RedisCluster):
-                return await redis.execute_command(*words)
-            await redis.initialize()
-            return await redis.execute_command(*words, target_nodes=redis.get_node_from_key(self.prefix))
-
-        return await self._call(run)
+        return await self._call(lambda redis: redis.execute_command(*words))
 
     def _request(
         self, name: str, version: str, digests: bool, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]
@@ -209,7 +230,7 @@ class Client:
 
     async def _call(self, run: Callable[[Any], Awaitable[T]]) -> T:
         """Twice at the most: the first connection may have been a dead one."""
-        if self._redis is None:
+        if not self._open:
             raise StoreUnavailable(f"{self.address.shown} is not open")
         now = asyncio.get_running_loop().time
         if self._away and now() < self._asked_again_at:
@@ -219,10 +240,15 @@ class Client:
         async with self._room:
             for last in (bool(self._away), True):
                 try:
-                    found = await run(self._redis)
-                except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+                    found = await run(await self._server())
+                except (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError) as error:
+                    if isinstance(error, RuntimeError) and _CLOSED not in str(error):
+                        raise
                     translated = self._translate(error)
-                    away = isinstance(translated, StoreUnavailable) and not isinstance(error, ResponseError)
+                    passes = isinstance(translated, StoreUnavailable)
+                    if passes and self.address.scheme == "redis+cluster":
+                        self._redis = None
+                    away = passes and not isinstance(error, ResponseError)
                     if away and not last:
                         continue
                     if away:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ from alertbot.store.base import DEPLOYS_LOADED, SOURCES_LOADED, Keys, Parked, So
 from alertbot.store.redis_client import Step
 from alertbot.store.rows import Row, raging
 
+T = TypeVar("T")
 #: An index, the score and the member.
 Place = tuple[str, int, str]
 
@@ -186,6 +187,7 @@ class _Head(msgspec.Struct):
     trace_id: str
 
 
+parked_doc: Final = msgspec.json.Decoder(Parked)
 _head = msgspec.json.Decoder(_Head)
 
 
@@ -220,3 +222,29 @@ def drop_parked(items: Sequence[Parked]) -> Iterator[Step]:
         yield "HDEL", "parked", codec.key(item.id)
         yield "HDEL", "parked.raw", codec.key(item.id)
         yield from moved(parked_places(item), ())
+
+
+def texts(found: Sequence[bytes]) -> list[str]:
+    """Names and members as text."""
+    return [text.decode() for text in found]
+
+
+def all_of(decoder: msgspec.json.Decoder[list[T]], docs: Iterable[bytes | None]) -> list[T]:
+    """The values of the documents that are there."""
+    return decoder.decode(b"[" + b",".join(doc for doc in docs if doc is not None) + b"]")
+
+
+def incidents_of(docs: Iterable[bytes | None]) -> list[Incident]:
+    """The incidents that are there."""
+    return all_of(codec.incidents, (read_number(doc)[1] for doc in docs if doc is not None))
+
+
+def numbered_row(doc: bytes) -> tuple[int, Row]:
+    """Its place in the order of first writes, and the row."""
+    seq, text = read_number(doc)
+    return seq, codec.row.decode(text)
+
+
+def end_of(head: str) -> bytes:
+    """The end of all members that begin so."""
+    return b"(" + head.encode() + b"\xff"

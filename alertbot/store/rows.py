@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from alertbot.domain.levels import action_for, shown_after
 from alertbot.domain.model import Delivery, DeliveryStatus, Want
 from alertbot.store.base import Filing, Outcome
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,14 @@ class Row:
     """An attempt began whose outcome is not known."""
     renewed: bool = False
     """A newer want came after the claim."""
+
+
+def grouped(names: Iterable[str], values: Iterable[T], name_of: Callable[[T], str]) -> dict[str, list[T]]:
+    """Values by the name that each is of, in their order; a list for every name."""
+    groups: dict[str, list[T]] = {name: [] for name in names}
+    for value in values:
+        groups[name_of(value)].append(value)
+    return groups
 
 
 def wanted(row: Row | None, want: Want) -> Row:

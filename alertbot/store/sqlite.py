@@ -13,14 +13,15 @@ import asyncio
 import contextlib
 import heapq
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from alertbot.domain.budgets import Budget
+from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
 from alertbot.domain.events import RawEvent, StoredEvent
@@ -43,7 +44,7 @@ from alertbot.store.base import (
     StoreError,
     StoreUnavailable,
 )
-from alertbot.store.rows import claimed, filed, orphaned, recorded, retried, waits
+from alertbot.store.rows import Row, claimed, filed, grouped, orphaned, recorded, retried, waits
 from alertbot.store.sqlite_budgets import WrittenBehind
 from alertbot.store.sqlite_file import SCHEMA, DatabaseFile, first
 from alertbot.store.sqlite_rows import (
@@ -110,7 +111,7 @@ class SqliteStore:
         await asyncio.to_thread(_end_leases, connection, file)
         self._budgets.read(connection)
         self._checkpointer = Checkpointer(file.connect)
-        self._writer = Writer(file.connect, append, file.translate, self._checkpointer.written)
+        self._writer = Writer(file, append, self._checkpointer.written)
         self._checkpointer.start()
         self._writer.start(connection)
 
@@ -364,6 +365,15 @@ class SqliteStore:
 
         return await self._look(read)
 
+    async def members_of(self, incident_ids: Sequence[str], limit: int = 100) -> Mapping[str, Sequence[Alert]]:
+        sql = (
+            "SELECT doc FROM (SELECT a.doc, row_number() OVER"
+            " (PARTITION BY a.incident ORDER BY a.firing DESC, a.starts_at DESC, a.identity) AS place"
+            " FROM json_each(?) AS k CROSS JOIN alerts AS a ON a.incident = k.value) WHERE place <= ? ORDER BY place"
+        )
+        found = await self._look(lambda c: docs(c, codec.alerts, sql, (codec.keys(incident_ids), limit)))
+        return grouped(incident_ids, found, lambda a: a.incident)
+
     async def members(self, incident_id: str, limit: int = 1000) -> Sequence[Alert]:
         sql = "SELECT doc FROM alerts WHERE incident = ? ORDER BY firing DESC, starts_at DESC, identity LIMIT ?"
         return await self._read(lambda c: docs(c, codec.alerts, sql, (codec.key(incident_id), limit)))
@@ -372,6 +382,11 @@ class SqliteStore:
         sql = "SELECT doc FROM deliveries WHERE incident = ? ORDER BY seq"
         found = await self._read(lambda c: docs(c, codec.rows, sql, (codec.key(incident_id),)))
         return [row.delivery for row in found]
+
+    async def deliveries_of(self, incident_ids: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
+        sql = "SELECT d.doc FROM json_each(?) AS k CROSS JOIN deliveries AS d ON d.incident = k.value ORDER BY d.seq"
+        found = await self._look(lambda c: docs(c, codec.rows, sql, (codec.keys(incident_ids),)))
+        return grouped(incident_ids, (row.delivery for row in found), lambda d: d.want.incident)
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         row = await self._read(lambda c: delivery_of(c, delivery_id))
@@ -422,6 +437,10 @@ class SqliteStore:
         found = await self._read(lambda c: first(c, sql, (codec.key(window_id),)))
         return None if found is None else codec.window.decode(found)
 
+    async def windows_named(self, window_ids: Sequence[str]) -> Mapping[str, Window]:
+        sql = "SELECT w.doc FROM json_each(?) AS k CROSS JOIN windows AS w ON w.id = k.value"
+        return {w.id: w for w in await self._read(lambda c: docs(c, codec.windows, sql, (codec.keys(window_ids),)))}
+
     async def deploys(self, since: datetime, service: str | None = None, limit: int = 500) -> Sequence[Deploy]:
         of = "" if service is None else " AND service = ?"
         sql = f"SELECT doc FROM deploys WHERE heard_at >= ?{of} ORDER BY heard_at DESC, id LIMIT ?"
@@ -432,6 +451,10 @@ class SqliteStore:
         sql = "SELECT doc FROM deploys WHERE id = ?"
         found = await self._read(lambda c: first(c, sql, (codec.key(deploy_id),)))
         return None if found is None else codec.deploy.decode(found)
+
+    async def deploys_named(self, deploy_ids: Sequence[str]) -> Mapping[str, Deploy]:
+        sql = "SELECT d.doc FROM json_each(?) AS k CROSS JOIN deploys AS d ON d.id = k.value"
+        return {d.id: d for d in await self._read(lambda c: docs(c, codec.deploys, sql, (codec.keys(deploy_ids),)))}
 
     async def parked(self, limit: int = 100) -> Sequence[Parked]:
         sql = "SELECT doc FROM parked ORDER BY at DESC, id DESC LIMIT ?"
@@ -486,7 +509,7 @@ class SqliteStore:
         forgotten = 0
         for step in TRIMS:
             while True:
-                rows, counted = await self._write(lambda c, step=step: step(c, limit), size=64 * 1024)  # type: ignore[misc]
+                rows, counted = await self._write(lambda c, step=step: step(c, limit))  # type: ignore[misc]
                 forgotten += counted
                 if rows < TRIMMED_AT_ONCE:
                     break
@@ -499,6 +522,27 @@ class SqliteStore:
     async def set_meta(self, key: str, value: str) -> None:
         sql = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         await self._write(lambda c: c.execute(sql, (key, value)).rowcount)
+
+    async def facts(self) -> Mapping[str, str]:
+        return dict(await self._look(lambda c: c.execute("SELECT key, value FROM meta").fetchall()))
+
+    async def spent(self) -> Mapping[str, Spent]:
+        return self._budgets.all()
+
+    async def rows(self) -> AsyncIterator[Sequence[Row]]:
+        sql = "SELECT seq, doc FROM deliveries WHERE seq > ? ORDER BY seq LIMIT 500"
+        page = [(0, "")]
+        while page := await self._look(partial(_fetched, sql, (page[-1][0],))):
+            yield [codec.row.decode(doc) for _, doc in page]
+
+    async def restore(self, rows: Sequence[Row], spent: Mapping[str, Spent]) -> None:
+        self._budgets.restore(spent)
+        written = [delivery_row(row) for row in rows]
+        await self._write(lambda c: insert(c, DELIVERIES, written), size=1024 * len(written))
+
+
+def _fetched(sql: str, params: Sequence[Any], c: sqlite3.Connection) -> list[tuple[int, str]]:
+    return c.execute(sql, params).fetchall()
 
 
 def _end_leases(connection: sqlite3.Connection, file: DatabaseFile) -> None:

@@ -7,7 +7,7 @@ crash forgets the calls that were under way: the provider then says 429, and tha
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from alertbot.domain import budgets
@@ -45,6 +45,15 @@ class WrittenBehind:
     def close(self, key: str, until: datetime) -> None:
         """See `Store.close_budget`."""
         self._keep(key, budgets.closed(self._of(key), until))
+
+    def all(self) -> Mapping[str, Spent]:
+        """See `Store.spent`."""
+        return dict(self._spent)
+
+    def restore(self, spent: Mapping[str, Spent]) -> None:
+        """See `Store.restore`."""
+        for key, one in spent.items():
+            self._keep(key, one)
 
     def take(self) -> Rows:
         """What was spent and is not written."""

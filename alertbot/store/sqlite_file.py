@@ -24,6 +24,10 @@ APPLICATION_ID: Final = 0x616C7274
 SCHEMA: Final = Path(__file__).parent / "schema"
 #: A file up to this size is checked whole after an unclean end; a larger one would keep the start waiting.
 CHECKED_BYTES: Final = 64 * 1024 * 1024
+#: Bytes on the disk below which each transaction has to ask whether there is room for it.
+SCARCE: Final = 256 * 1024 * 1024
+#: Bytes on the disk that new events leave to what was accepted before, and to forgetting, which writes too.
+SPARE: Final = 8 * 1024 * 1024
 #: Bytes of log that are kept after a checkpoint, to be written over.
 WAL_BYTES: Final = 64 * 1024 * 1024
 
@@ -38,6 +42,10 @@ _UNAVAILABLE: Final = {
     sqlite3.SQLITE_NOMEM: "out of memory",
 }
 _MEND: Final = "stop alertbot, put a backup in its place or save what can be read with `sqlite3 FILE .recover`"
+
+
+class NoRoom(StoreUnavailable):
+    """The disk is too full for it."""
 
 
 class DatabaseFile:
@@ -65,14 +73,13 @@ class DatabaseFile:
             raise StoreUnusable(f"{self.path.parent}: no such directory; create it, writable by alertbot")
         if not self._readonly:
             self._take_lock()
-        wal = Path(f"{self.path}-wal")
-        unclean = wal.exists() and wal.stat().st_size > 0
+        unclean = self.log_size() > 0
         if not self.path.exists():
             if self._readonly:
                 raise StoreUnusable(f"{self.path}: no such file; start alertbot first")
             if unclean:
                 raise StoreUnusable(
-                    f"{self.path} is gone but {wal.name} holds data of it:"
+                    f"{self.path} is gone but {self.path.name}-wal holds data of it:"
                     " put the file back, or remove both to start empty"
                 )
             self._create()
@@ -167,6 +174,28 @@ class DatabaseFile:
         """One more connection that only reads."""
         return _connect(self.path, readonly=True)
 
+    def log_size(self) -> int:
+        """Bytes of the write-ahead log on the disk."""
+        log = Path(f"{self.path}-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    def check_room(self, c: sqlite3.Connection, adds: int, *, new: bool) -> bool:
+        """Whether the disk is nearly full. Raises `NoRoom` where so many bytes, of `new` events or else, are too many.
+
+        The log can only be copied to the file, and so give its room back, while there is room for the file to grow.
+        SQLite does not see to that: without this, a log that has filled the disk fills it for ever.
+        """
+        disk = os.statvfs(self.path.parent)
+        free = disk.f_frsize * (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail)
+        if free > SCARCE + 2 * adds:
+            return False
+        page, pages, unused = (first(c, f"PRAGMA {name}") for name in ("page_size", "page_count", "freelist_count"))
+        grows = max(0, page * pages - self.path.stat().st_size) + max(0, adds - page * unused)
+        needed = adds + grows + (SPARE if new and grows else 0)
+        if free < needed:
+            raise NoRoom(f"{self.path}: no space left ({free:,} bytes free, {needed:,} needed)")
+        return True
+
     def translate(self, error: Exception) -> Exception:
         """Whose fault it is, and what to do."""
         if isinstance(error, msgspec.MsgspecError):
@@ -182,6 +211,12 @@ class DatabaseFile:
         if primary in _UNAVAILABLE:
             return StoreUnavailable(f"{self.path}: {_UNAVAILABLE[primary]} ({error})")
         return StoreError(f"{self.path}: {error}")
+
+
+def is_full(error: Exception) -> bool:
+    """Whether it may be for want of room; SQLite has another word for it where its index of the log cannot grow."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, NoRoom) or code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def first(c: sqlite3.Connection, sql: str, params: Sequence[Any] = ()) -> Any:
@@ -204,6 +239,7 @@ def _connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+            connection.execute("PRAGMA secure_delete = FAST")  # else forgetting, in some builds, writes all of it again
     except BaseException:
         connection.close()
         raise

@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from alertbot.store.base import StoreError, StoreUnavailable
+from alertbot.store.sqlite_file import DatabaseFile, is_full
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -54,15 +55,14 @@ class Writer:
 
     def __init__(
         self,
-        connect: Callable[[], sqlite3.Connection],
+        file: DatabaseFile,
         append: Callable[[sqlite3.Connection, Sequence[EventRow]], int],
-        translate: Callable[[Exception], Exception],
         written: Callable[[int], None],
     ) -> None:
         """`append` returns the seq of the first of consecutive events; `written` hears of pages after a
         commit.
         """
-        self._connect, self._append, self._translate, self._written = connect, append, translate, written
+        self._file, self._append, self._written = file, append, written
         self._connection: sqlite3.Connection | None = None
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
@@ -119,24 +119,30 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
 
-    def _execute(self, jobs: Sequence[Job]) -> list[Any]:
-        """The results, each a value or the exception that is its caller's."""
+    def _execute(self, jobs: Sequence[Job], *, again: bool = False) -> list[Any]:
+        """The results, each a value or the exception that is its caller's. What finds no room is tried `again` once the
+        log has given its room back.
+        """
         begun = False
         try:
             if self._connection is None:
-                self._connection = self._connect()
+                self._connection = self._file.connect()
             self._connection.execute("BEGIN IMMEDIATE")
             begun = True
+            adds = PAGES_A_COMMIT * PAGE + sum(job.size for job in jobs)
+            scarce = self._file.check_room(self._connection, adds, new=any(job.events for job in jobs))
             results = self._work(self._connection, jobs)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # whatever it is, it is the answer to a call, and the thread has to live
             self._roll_back()
+            if not again and is_full(error) and self._empty_log():
+                return self._execute(jobs, again=True)
             if len(jobs) > 1 and begun:
-                return [result for job in jobs for result in self._execute([job])]
-            return [self._translate(error) for _ in jobs]
+                return [result for job in jobs for result in self._execute([job], again=is_full(error))]
+            return [self._file.translate(error) for _ in jobs]
         self.commits += 1
         self.jobs += len(jobs)
-        self._written(PAGES_A_COMMIT + sum(job.size for job in jobs) // PAGE)
+        self._written(CHECKPOINT_PAGES if scarce else adds // PAGE)
         return results
 
     def _work(self, connection: sqlite3.Connection, jobs: Sequence[Job]) -> list[Any]:
@@ -150,6 +156,16 @@ class Writer:
                 results.append(seq)
                 seq += len(job.events)
         return results
+
+    def _empty_log(self) -> bool:
+        """Whether the log has given room back. Where it cannot, the call that has no room says so."""
+        if self._connection is None or not self._file.log_size():
+            return False
+        try:
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error:
+            return False
+        return not busy
 
     def _roll_back(self) -> None:
         """Back to where the transaction began; with a connection that can't do even that, a new one next

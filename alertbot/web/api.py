@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -76,7 +76,7 @@ class Api:
                 limit=_limit(query, 100),
             ),
         )
-        found = [await self._shape(incident, ALERTS_IN_LIST) for incident in page.incidents if not incident.watch]
+        found = await self._shapes([incident for incident in page.incidents if not incident.watch], ALERTS_IN_LIST)
         return _json(shapes.Incidents(incidents=found, next=page.next))
 
     async def incident(self, request: web.Request) -> web.Response:
@@ -311,13 +311,18 @@ class Api:
         return item
 
     async def _shape(self, incident: model.Incident, alerts: int) -> shapes.Incident:
-        store = self._bot.store
-        members = await store.members(incident.id, limit=alerts)
-        deliveries = await store.deliveries(incident.id)
-        bot = self._bot
-        return shapes.incident_shape(
-            incident, members, deliveries, bot.view.external_url, bot.runbook(members), await bot.suspects(members)
-        )
+        return (await self._shapes([incident], alerts))[0]
+
+    async def _shapes(self, incidents: Sequence[model.Incident], alerts: int) -> list[shapes.Incident]:
+        """However many they are, the store is asked as often."""
+        bot, ids = self._bot, [incident.id for incident in incidents]
+        members, deliveries = await bot.store.members_of(ids, limit=alerts), await bot.store.deliveries_of(ids)
+        suspects = await bot.suspects([members[name] for name in ids])
+        url = bot.view.external_url
+        return [
+            shapes.incident_shape(i, members[i.id], deliveries[i.id], url, bot.runbook(members[i.id]), found)
+            for i, found in zip(incidents, suspects, strict=True)
+        ]
 
     def _severity(self, word: str | None) -> str | None:
         """The configured severity that a word means."""

@@ -52,24 +52,22 @@ def error_response(
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
 
-def _complain(request: web.Request, error: Refused) -> None:
-    """A sender with a wrong token or a body that is too large is lost without it: at most once a minute each."""
-    now = asyncio.get_running_loop().time()
-    key = (error.status, request.remote or "")
-    if now < _quiet_until.get(key, 0.0):
-        return
-    if len(_quiet_until) > 1000:
-        _quiet_until.clear()
-    _quiet_until[key] = now + 60.0
-    log.warning(
-        "a request was refused: %s",
-        error.error,
-        extra={"path": request.path, "peer": request.remote, "code": error.status},
-    )
+class _Complaints:
+    """A sender that is refused is lost without them: of each status and peer at most one a minute."""
 
+    def __init__(self) -> None:
+        self._quiet_until: dict[tuple[int, str], float] = {}
 
-#: (status, peer) → the loop's time until which it is not complained of again.
-_quiet_until: Final[dict[tuple[int, str], float]] = {}
+    def complain(self, request: web.Request, what: str, status: int, peer: str, **more: str) -> None:
+        """Logs it, unless it did so a moment ago."""
+        now = asyncio.get_running_loop().time()
+        key = (status, peer)
+        if now < self._quiet_until.get(key, 0.0):
+            return
+        if len(self._quiet_until) > 1000:
+            self._quiet_until.clear()
+        self._quiet_until[key] = now + 60.0
+        log.warning(what, extra={"path": request.path, "peer": request.remote, "code": status, **more})
 
 
 def middleware(bot: Bot) -> Any:
@@ -78,18 +76,21 @@ def middleware(bot: Bot) -> Any:
     The only middleware: the door is a hot path.
     """
 
+    complaints = _Complaints()
+
     @web.middleware
     async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except Refused as e:
             if e.status in (401, 413):
-                _complain(request, e)
+                complaints.complain(request, f"a request was refused: {e.error}", e.status, request.remote or "")
             response = error_response(e.status, e.error, e.where, e.headers)
         except StoreError as e:
             # Nothing was taken. Alertmanager tries again at once after a 5xx, but not after a 4xx
             # (notify/util.go).
-            log.warning("the store is away", extra={"trace_id": request_trace_id(request), "cause": str(e)})
+            # One line a minute for all senders: they all try again, and often.
+            complaints.complain(request, "the store is away: requests are answered 503", 503, "", cause=str(e))
             error = "the store is away: nothing was taken, try again"
             response = error_response(503, error, headers={"Retry-After": RETRY_AFTER})
         except web.HTTPException as e:

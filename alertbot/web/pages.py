@@ -96,7 +96,8 @@ class Pages:
         entries, dropped = await _latest(bot.store, incident.id)
         found = await bot.enrichment(incident, alerts[:ALERTS])
         holding = dict.fromkeys(name for a in alerts[:ALERTS] if a.hold is not None for name in a.hold.windows)
-        windows = {told.window.id: _title(told) for w in holding if (told := await told_of(bot.store, w)) is not None}
+        known = await bot.store.windows_named(list(holding))
+        windows = {told.window.id: _title(told) for told in await with_deploys(bot.store, list(known.values()))}
         links = Links(runbook=found.runbook.url if found.runbook is not None else "")
         return self._page(
             "incident.html",
@@ -121,13 +122,14 @@ class Pages:
         windows = (await open_windows(store, self._bot.policy, now))[:WINDOWS]
         held = await store.load(Keys(held_in=frozenset(w.id for w in windows)))
         waiting = [a.hold.windows for a in held.alerts if a.firing and a.hold is not None]
-        return [(w, _title(await with_deploys(store, w)), sum(w.id in ids for ids in waiting)) for w in windows]
+        told = await with_deploys(store, windows)
+        return [(t.window, _title(t), sum(t.window.id in ids for ids in waiting)) for t in told]
 
     async def _window(self, request: web.Request) -> web.Response:
         """A deploy or maintenance window: what it holds or held, its verdict, and every decision."""
         bot, now, name = self._bot, self._bot.clock(), request.match_info["id"]
         found = [w for w in await open_windows(bot.store, bot.policy, now) if w.id == name]
-        told = await with_deploys(bot.store, found[0]) if found else await told_of(bot.store, name)
+        told = (await with_deploys(bot.store, found))[0] if found else await told_of(bot.store, name)
         if told is None:
             raise Refused(404, "there is no such deploy or maintenance window", "id")
         entries, dropped = await _latest(bot.store, name)

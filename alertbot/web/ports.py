@@ -120,8 +120,8 @@ class Bot(Protocol):
     def runbook_file(self, name: str) -> Runbook | None:
         """A runbook by its name in the folder."""
 
-    async def suspects(self, alerts: Sequence[Alert]) -> Sequence[Suspect]:
-        """The recent deploys that these alerts may come from, the likeliest first."""
+    async def suspects(self, incidents: Sequence[Sequence[Alert]]) -> Sequence[tuple[Suspect, ...]]:
+        """Of each incident's alerts the recent deploys that they may come from, the likeliest first."""
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         """All that is known of an incident beside its own record; a few seconds at most."""

@@ -77,11 +77,15 @@ class RedisServer:
 
 
 class Cluster:
-    """Three masters that share the slots."""
+    """Three masters that share the slots, each with so many replicas. `settings` are those of every node."""
 
-    def __init__(self, program: Path, folder: Path) -> None:
-        shares = {"cluster_enabled": "yes", "cluster_node_timeout": "2000", "save": '""'}
-        self.nodes = [RedisServer(program, folder / str(n), cluster_port=str(free_port()), **shares) for n in range(3)]
+    def __init__(self, program: Path, folder: Path, replicas: int = 0, /, **settings: str) -> None:
+        shares = {"cluster_enabled": "yes", "cluster_node_timeout": "2000", "save": '""', **settings}
+        self.replicas = replicas
+        self.nodes = [
+            RedisServer(program, folder / str(n), cluster_port=str(free_port()), **shares)
+            for n in range(3 * (1 + replicas))
+        ]
 
     @property
     def url(self) -> str:
@@ -91,15 +95,32 @@ class Cluster:
         for node in self.nodes:
             node.start()
         places = [f"127.0.0.1:{node.port}" for node in self.nodes]
-        command = ["redis-cli", "--cluster", "create", *places, "--cluster-yes"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
+        command = ["redis-cli", "--cluster", "create", *places, "--cluster-replicas", str(self.replicas)]
+        subprocess.run([*command, "--cluster-yes"], check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE)
         until = time.monotonic() + PATIENCE
-        for node in self.nodes:
-            with node.client() as client:
-                while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
-                    assert time.monotonic() < until, "the cluster does not come up"
-                    time.sleep(0.05)
+        while not all(self._complete(node) for node in self.nodes):
+            assert time.monotonic() < until, "the cluster does not come up"
+            time.sleep(0.05)
         return self
+
+    def _complete(self, node: RedisServer) -> bool:
+        with node.client() as client:
+            if client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                return False
+            return client.info("replication")["role"] == "slave" or followers(node) >= self.replicas
+
+    def master_of(self, key: str) -> RedisServer:
+        """As the first that answers sees it."""
+        by_port = {node.port: node for node in self.nodes}
+        for node in self.nodes:
+            try:
+                with node.client() as client:
+                    slot = int(client.execute_command("CLUSTER KEYSLOT", key))
+                    shares = client.execute_command("CLUSTER SLOTS")
+            except redis.RedisError:
+                continue
+            return next(by_port[int(port)] for first, last, (_, port, *_), *_ in shares if first <= slot <= last)
+        raise AssertionError("no node answers")
 
     def stop(self) -> None:
         for node in self.nodes:
@@ -127,10 +148,9 @@ class Watched:
         self.master.start()
         self.replica.start()
         until = time.monotonic() + PATIENCE
-        with self.master.client() as client:
-            while client.info("replication").get("slave0", {}).get("state") != "online":
-                assert time.monotonic() < until, "the replica does not follow"
-                time.sleep(0.05)
+        while not followers(self.master):
+            assert time.monotonic() < until, "the replica does not follow"
+            time.sleep(0.05)
         for sentinel in self.sentinels:
             sentinel.start(
                 f"sentinel monitor {self.NAME} 127.0.0.1 {self.master.port} 2\n"
@@ -150,11 +170,6 @@ class Watched:
             _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.NAME)
         return self.master if int(port) == self.master.port else self.replica
 
-    def followed(self) -> bool:
-        """Whether the master has its replica."""
-        with self.named().client() as client:
-            return bool(client.info("replication").get("slave0", {}).get("state") == "online")
-
     def _knows(self, client: redis.Redis) -> bool:
         found = client.execute_command("SENTINEL", "MASTER", self.NAME)
         state = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
@@ -164,6 +179,13 @@ class Watched:
     def stop(self) -> None:
         for server in (*self.sentinels, self.replica, self.master):
             server.stop()
+
+
+def followers(server: RedisServer) -> int:
+    """How many replicas have all that it has."""
+    with server.client() as client:
+        told = client.info("replication")
+    return sum(isinstance(value, dict) and value["state"] == "online" for value in told.values())
 
 
 def _text(value: object) -> str:

@@ -631,6 +631,13 @@ async def test_members_are_listed_firing_first_then_newest_first(store: Store) -
     assert [a.identity for a in await store.members("i1")] == ["new", "cut off", "old", "over"]
     assert [a.identity for a in await store.members("i1", 2)] == ["new", "cut off"]
     assert list(await store.members("nothing")) == []
+    several = await store.members_of(["i2", "nothing", "i1"], 2)
+    assert {name: [a.identity for a in of] for name, of in several.items()} == {
+        "i1": ["new", "cut off"],
+        "i2": ["elsewhere"],
+        "nothing": [],
+    }
+    assert await store.members_of([]) == {}
 
 
 async def test_the_past_of_a_group_is_its_incidents_newest_first_and_the_latest_note(store: Store) -> None:
@@ -659,6 +666,21 @@ async def test_deliveries_are_listed_in_the_order_in_which_they_were_wanted(stor
     await store.commit(Changes(wants=[replace(wants[2], level=Level(IncidentStatus.OPEN, 1, 9, 9))]))
     assert [d.want.to for d in await store.deliveries("i1")] == ["#3", "#1", "#2"]
     assert list(await store.deliveries("nothing")) == []
+    await store.commit(Changes(wants=[want("i2")]))
+    several = await store.deliveries_of(["i2", "nothing", "i1"])
+    assert several == {"i1": await store.deliveries("i1"), "i2": await store.deliveries("i2"), "nothing": []}
+    assert len(several["i2"]) == 1
+
+
+async def test_more_than_one_page_of_incidents_is_listed_with_the_alerts_and_deliveries_of_each(store: Store) -> None:
+    names = [f"i{n}" for n in range(120)]
+    await store.commit(Changes(alerts=[alert("a", name) for name in names], wants=[want(name) for name in names]))
+    assert {name: [a.incident for a in of] for name, of in (await store.members_of(names)).items()} == {
+        name: [name] for name in names
+    }
+    assert {name: [d.want.incident for d in of] for name, of in (await store.deliveries_of(names)).items()} == {
+        name: [name] for name in names
+    }
 
 
 async def test_the_record_of_an_incident_and_of_an_alert_reads_oldest_first_in_pages(store: Store) -> None:
@@ -974,6 +996,14 @@ async def test_windows_are_listed_while_they_are_open_and_since_a_time(store: St
     assert [w.id for w in await store.windows(at(60))] == ["b", "a"], "the latest starts first"
     assert [w.id for w in await store.windows(at(40))] == ["b", "a", "c"]
     assert [w.id for w in await store.windows(at(40), 1)] == ["b"]
+
+
+async def test_windows_and_deploys_are_found_by_their_names_and_what_is_not_there_is_left_out(store: Store) -> None:
+    windows, deploys = [window("a"), window("b", over_at=at(50)), window("c")], [deploy("d"), deploy("e")]
+    await store.commit(Changes(windows=windows, deploys=deploys))
+    assert await store.windows_named(["b", "nothing", "a"]) == {"a": windows[0], "b": windows[1]}
+    assert await store.deploys_named(["e", "nothing"]) == {"e": deploys[1]}
+    assert (await store.windows_named([]), await store.deploys_named([])) == ({}, {})
 
 
 async def test_a_window_is_forgotten_when_it_is_long_over_with_its_record_and_its_posts(store: Store) -> None:

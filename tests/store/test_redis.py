@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from alertbot.redis_url import RedisUrl
 from alertbot.store import open_store
 from alertbot.store.base import Changes, Store, StoreUnavailable, StoreUnusable
 from alertbot.store.redis import RedisStore
+from alertbot.store.redis_client import Client
 from alertbot.store.redis_settings import durability, eviction
 from tests.standins.redis_servers import Cluster, RedisServer, Watched
 from tests.store.builders import alert, at, incident, raw, want
@@ -209,6 +216,40 @@ async def test_a_wait_for_the_disk_needs_a_redis_that_can(start: Start) -> None:
             await store.open()
 
 
+def test_a_server_that_resets_what_it_took_is_away_whatever_the_moment() -> None:
+    """Under uvloop, as `serve` runs: a connection that is reset just before the first write raises no OSError there."""
+    reset = struct.pack("ii", 1, 0)
+
+    def hang_up(listener: socket.socket) -> None:
+        with suppress(OSError):  # closed: the test is over
+            while True:
+                connection, _ = listener.accept()
+                time.sleep(0.005)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                connection.close()
+
+    async def lag() -> None:
+        while True:
+            time.sleep(0.003)  # noqa: ASYNC251 - a loop that has much to do
+            await asyncio.sleep(0)
+
+    async def ask(port: int) -> set[type]:
+        lagging = asyncio.create_task(lag())
+        raised = set()
+        for _ in range(15):
+            client = Client(RedisUrl.of(f"redis://127.0.0.1:{port}"))
+            client.connect()
+            calls = [client.command("PING") for _ in range(20)]
+            raised |= {type(answer) for answer in await asyncio.gather(*calls, return_exceptions=True)}
+            await client.close()
+        lagging.cancel()
+        return raised
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=hang_up, args=[listener], daemon=True).start()
+        assert uvloop.run(ask(listener.getsockname()[1])) == {StoreUnavailable}
+
+
 # Sentinel and Cluster.
 
 
@@ -235,6 +276,31 @@ async def test_after_a_failover_all_that_was_acknowledged_is_there_and_it_goes_o
         servers.stop()
 
 
+async def test_after_a_failover_in_a_cluster_all_that_was_acknowledged_is_there_and_it_goes_on_by_itself(
+    real_server: Callable[[str], Path], tmp_path: Path
+) -> None:
+    cluster = Cluster(real_server("redis-server"), tmp_path, 1)
+    try:
+        cluster.start()
+        store = RedisStore(cluster.url, wait_replicas=1)
+        other = RedisStore(cluster.url)
+        await store.open()
+        await other.open()
+        for n in range(30):
+            await store.append([raw(b"%d" % n)])
+        await store.commit(Changes(incidents=[incident()], alerts=[alert()], wants=[want()]))
+        cluster.master_of("{alertbot}:").kill()
+        await until_it_takes(other, b"after")
+        assert [e.event.body for e in await store.undecided(100)] == [b"%d" % n for n in range(30)]
+        assert (await store.incident("i1")) == incident()
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+            await store.append([raw(b"nobody follows any more")])
+        await store.close()
+        await other.close()
+    finally:
+        cluster.stop()
+
+
 async def test_all_keys_of_a_bot_share_a_slot_and_bots_spread_over_the_nodes(
     redis_cluster: Cluster, redis_cluster_url: Callable[[], str]
 ) -> None:
@@ -254,6 +320,37 @@ async def test_all_keys_of_a_bot_share_a_slot_and_bots_spread_over_the_nodes(
             used[node.port] = found
     assert sorted(p for found in used.values() for p in found) == sorted(prefixes), "each is on one node"
     assert sum(bool(found) for found in used.values()) > 1
+
+
+async def test_while_a_slot_is_moved_nothing_is_read_or_written_and_then_it_goes_on(
+    redis_cluster: Cluster, redis_cluster_url: Callable[[], str]
+) -> None:
+    """What is asked of the other node meanwhile would find half of the keys, or none."""
+    url = redis_cluster_url()
+    store = open_store(url)
+    await store.open()
+    await store.append([raw(b"before")])
+    key = f"{{{RedisUrl.of(url).prefix}}}:"
+    old = redis_cluster.master_of(key)
+    new = next(node for node in redis_cluster.nodes if node is not old)
+    with old.client() as source, new.client() as target:
+        slot = source.execute_command("CLUSTER KEYSLOT", key)
+        ids = [client.execute_command("CLUSTER MYID").decode() for client in (source, target)]
+        target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[0])
+        source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[1])
+        first, *others = source.execute_command("CLUSTER GETKEYSINSLOT", slot, 1000)
+        source.execute_command("MIGRATE", "127.0.0.1", new.port, first, 0, 5000)
+        with pytest.raises(StoreUnavailable):
+            await store.append([raw(b"refused")])
+        with pytest.raises(StoreUnavailable):
+            await store.undecided(10)
+        for name in others:
+            source.execute_command("MIGRATE", "127.0.0.1", new.port, name, 0, 5000)
+        for client in (target, source):
+            client.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[1])
+    await until_it_takes(store, b"after")
+    assert [e.event.body for e in await store.undecided(10)] == [b"before", b"after"]
+    await store.close()
 
 
 async def test_a_single_server_is_no_cluster(start: Start) -> None:

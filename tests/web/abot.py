@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -61,13 +63,19 @@ VIEW = View(
 
 
 class FailingStore(MemoryStore):
-    """A store that goes away when it is told to: then it refuses every call of the web's."""
+    """A store that goes away when it is told to: then it refuses every call of the web's. It counts the calls."""
 
     away = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[str] = Counter()
+
     def __getattribute__(self, name: str) -> Any:
+        if inspect.iscoroutinefunction(getattr(MemoryStore, name, None)):
+            object.__getattribute__(self, "asked")[name] += 1
         if object.__getattribute__(self, "away") and name in (
-            "append", "incident", "incidents", "members", "deliveries", "entries", "find_alerts",
+            "append", "incident", "incidents", "members_of", "deliveries_of", "entries", "find_alerts",
             "parked", "parked_item", "retry_parked", "drop_parked", "stats",
         ):  # fmt: skip
             raise StoreUnavailable("connection refused: redis://:hunter2@store")
@@ -109,8 +117,8 @@ class ABot:
     def runbook_file(self, name: str) -> Runbook | None:
         return next((r for r in self.enricher.parts.runbooks.all if r.name == name), None)
 
-    async def suspects(self, alerts: Sequence[Alert]) -> Sequence[Suspect]:
-        return await suspects_of(self.store.deploys, self.policy.deploys, alerts)
+    async def suspects(self, incidents: Sequence[Sequence[Alert]]) -> Sequence[tuple[Suspect, ...]]:
+        return await suspects_of(self.store.deploys, self.policy.deploys, incidents)
 
     async def enrichment(self, incident: Incident, alerts: Sequence[Alert]) -> Enrichment:
         return await self.enricher.found(incident, alerts)

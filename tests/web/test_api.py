@@ -142,6 +142,24 @@ async def test_a_list_is_filtered_by_status_severity_and_time(bot: ABot, api: De
     assert await names("since=2026-01-05T12:30:00+02:00") == ["B"]
 
 
+@pytest.mark.parametrize("path", ["/api/v1/incidents?limit=500", "/api/v1/maintenance", "/"])
+async def test_a_list_asks_the_store_as_often_however_long_it_is(
+    bot: ABot, client: TestClient[Any, Any], api: Described, path: str
+) -> None:
+    asked: list[dict[str, int]] = []
+    for names in ("ABC", "DEFGHIJKLMNOPQRSTUVWXYZ"):
+        for name in names:
+            await report(bot, alert(name))
+            await api.post("/api/v1/deploys", {"service": f"service {name}", "status": "started"})
+            await api.post("/api/v1/maintenance", {"action": "start", "alertname": f"Work{name}", "duration": "1h"})
+        bot.store.asked.clear()
+        response = await client.get(path)
+        assert response.status == 200
+        asked.append(dict(bot.store.asked))
+    assert asked[0]
+    assert asked[0] == asked[1]
+
+
 async def test_a_list_goes_on_at_its_cursor(bot: ABot, api: Described) -> None:
     for name in "ABCDE":
         await report(bot, alert(name))
