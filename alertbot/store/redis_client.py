@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
+import msgspec
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
@@ -188,13 +189,10 @@ class Client:
         self, name: str, version: str, digests: bool, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]
     ) -> list[Word]:
         """As `redis.lua` reads it."""
-        words: list[Word] = [name, version, self.me, "d" if digests else "", len(checks)]
-        for digest, step in checks:
-            words += (len(step) + 1, digest, *step)
-        words.append(len(steps))
-        for step in steps:
-            words += (len(step), *step)
-        return words
+        raw: list[bytes] = []
+        asked = [_words((digest.decode(), *step), raw) for digest, step in checks]
+        taken = [_words(step, raw) for step in steps]
+        return [name, version, self.me, "d" if digests else "", _packed(asked), _packed(taken), *raw]
 
     async def _run(self, words: Sequence[Word], *, written: bool = False) -> list[Any]:
         waits = written and (self.wait_replicas or self.wait_disk)
@@ -319,6 +317,23 @@ class Client:
         if isinstance(error, RedisClusterException) and "CLUSTERDOWN" not in said and "cluster mode" in said.lower():
             return StoreUnusable(f"{shown} is no cluster: use redis://")
         return StoreUnavailable(f"{shown}: {said or type(error).__name__}")
+
+
+_packed: Final = msgspec.msgpack.Encoder().encode
+
+
+def _words(step: Step, raw: list[bytes]) -> list[str | int]:
+    """A step as text. What is binary goes into `raw`, and here stands which of them it is: Redis' MessagePack knows
+    texts only.
+    """
+    words: list[str | int] = []
+    for word in step:
+        if isinstance(word, bytes):
+            raw.append(word)
+            words.append(len(raw))
+        else:
+            words.append(str(word))
+    return words
 
 
 class WrongVersion(StoreError):
