@@ -20,6 +20,7 @@ import msgspec
 from redis.exceptions import NoPermissionError, ResponseError
 
 from alertbot.domain import budgets as budget_rules
+from alertbot.domain.breakers import Breaker
 from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
@@ -30,12 +31,14 @@ from alertbot.domain.windows import Window
 from alertbot.redis_url import RedisUrl
 from alertbot.store import codec
 from alertbot.store.base import (
+    BreakerChange,
     Changed,
     Changes,
     Due,
     EntryPage,
     Filing,
     Keys,
+    Lanes,
     Loaded,
     Outcome,
     Page,
@@ -74,7 +77,7 @@ from alertbot.store.redis_rows import (
     window_places,
 )
 from alertbot.store.redis_settings import SETTINGS, durability, eviction
-from alertbot.store.rows import Row, claimed, filed, orphaned, recorded, retried, waits, wanted
+from alertbot.store.rows import Row, claimed, clashes, filed, orphaned, recorded, retried, waits, wanted
 
 log = logging.getLogger("alertbot.store")
 T = TypeVar("T")
@@ -454,10 +457,16 @@ class RedisStore:
 
     # Delivering.
 
-    async def lanes(self, now: datetime) -> Sequence[str]:
-        (found,) = await self._ask(("lanes", codec.us(now)))
+    async def lanes(self, now: datetime) -> Lanes:
+        found, raging, broken = await self._ask(
+            ("lanes", codec.us(now)), ("ZRANGE", "raging", 0, -1), ("HGETALL", "breakers")
+        )
         texts = _texts(found)
-        return [lane for _, lane in sorted(zip(texts[1::2], texts[::2], strict=True))]
+        return Lanes(
+            [lane for _, lane in sorted(zip(texts[1::2], texts[::2], strict=True))],
+            frozenset(text.partition("\0")[0] for text in _texts(raging)),
+            dict(zip(_texts(broken[::2]), map(codec.breaker.decode, broken[1::2]), strict=True)),
+        )
 
     async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
         question: Step = ("due_in", codec.key(lane), codec.us(now), limit)
@@ -494,9 +503,19 @@ class RedisStore:
         (docs,) = await self._ask(("due_in", codec.key(lane), codec.us(now), limit))
         return [row.delivery for _, row in map(_numbered_row, docs) if waits(row, now)]
 
-    async def refile(self, filing: Filing) -> None:
+    async def refile(self, filing: Filing) -> bool:
         moves: dict[str, Move] = {name: _if_there(move) for name, move in filed(filing).items()}
-        await self._put(_Write(moves=moves, wants=filing.wants, entries=filing.entries))
+        write = _Write(moves=moves, wants=filing.wants, entries=filing.entries)
+        questions: list[Step] = [("beginning", "raging", prefix(want.lane)) for want in filing.wants]
+        while True:
+            answers = await self._ask(*questions, digests=True) if questions else []
+            for want, members in zip(filing.wants, answers[1::2], strict=True):
+                if any(clashes(row, want) for row in await self._rows_of(members)):
+                    return False
+            try:
+                return await self._put(write, [*zip(answers[::2], questions, strict=True)])
+            except NotAsBefore:
+                continue
 
     async def folded(self, storm: str) -> Sequence[Delivery]:
         return await self._listed("folded", storm)
@@ -507,8 +526,11 @@ class RedisStore:
     async def _listed(self, index: str, name: str) -> list[Delivery]:
         """Deliveries of an index by one name, in the order in which they were first wanted."""
         (members,) = await self._ask(("beginning", index, prefix(name)))
+        return [row.delivery for row in await self._rows_of(members)]
+
+    async def _rows_of(self, members: Sequence[bytes]) -> list[Row]:
         docs = await self._docs("rows", [text.rpartition("\0")[2] for text in _texts(members)])
-        return [row.delivery for _, row in map(_numbered_row, docs)]
+        return [row for _, row in map(_numbered_row, docs)]
 
     # Budgets.
 
@@ -547,6 +569,24 @@ class RedisStore:
             except NotAsBefore:
                 continue
             return
+
+    # Breakers.
+
+    async def breaker(self, lane: str, change: BreakerChange) -> Breaker | None:
+        name = codec.key(lane)
+        question: Step = ("docs", "breakers", name)
+        while True:
+            digest, (doc,) = await self._ask(question, digests=True)
+            before = None if doc is None else codec.breaker.decode(doc)
+            after = change(before)
+            if after == before:
+                return after
+            step = ("HDEL", "breakers", name) if after is None else put("breakers", name, codec.text(after))
+            try:
+                await self._take([(digest, question)], [step], once=after is not None)
+            except NotAsBefore:
+                continue
+            return after
 
     # Looking.
 
@@ -913,6 +953,15 @@ class RedisStore:
 
     async def set_meta(self, key: str, value: str) -> None:
         await self._take((), [("HSET", "meta", key, value)])
+
+    # What people did a moment ago.
+
+    async def once(self, key: str, now: datetime, until: datetime) -> bool:
+        (added,) = await self._take((), [("once", codec.us(now), codec.us(until), codec.key(key))])
+        return int(added) == 1
+
+    async def remember(self, key: str, until: datetime) -> None:
+        await self._take((), [("ZADD", "once", codec.us(until), codec.key(key))])
 
 
 def _pairs(answer: Any) -> list[bytes]:
