@@ -18,8 +18,8 @@ from functools import partial
 from typing import Final, Protocol, TypeVar
 from urllib.parse import quote
 
-from alertbot.breaker import Breaker
 from alertbot.clock import Clock
+from alertbot.domain.breakers import BREAKS_AFTER, Breaker, failed, probed, released, sooner
 from alertbot.domain.enrichment import Enrichment
 from alertbot.domain.levels import ENRICHED, NOTE, ONE_OFF, action_for, shown_after
 from alertbot.domain.model import (
@@ -37,7 +37,7 @@ from alertbot.domain.policy import Policy
 from alertbot.domain.reasons import Reason
 from alertbot.enrich.deploys import suspects_of
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Links, Notifier, Result, Retry, Sent, Told
-from alertbot.store.base import Changes, Outcome, Parked, Store, StoreError, StoreUnavailable
+from alertbot.store.base import BreakerChange, Changes, Lanes, Outcome, Parked, Store, StoreError, StoreUnavailable
 from alertbot.storms import Look, Storms, incident_of, is_storm
 from alertbot.verdicts import incident_of as window_as_incident
 from alertbot.verdicts import told_of
@@ -69,6 +69,9 @@ LONGEST_BACKOFF: Final = timedelta(minutes=5)
 GIVE_UP_AFTER: Final = timedelta(hours=24)
 #: Deliveries of a broken lane that share the fate of the one that is tried.
 AT_A_PROBE: Final = 200
+#: How soon it is noticed what another replica heard of a destination that fails, and of one that did not.
+NOTICED: Final = timedelta(seconds=1)
+HEARD: Final = timedelta(seconds=5)
 #: Alerts of an incident that a notifier is given. The counts are the incident's own.
 ALERTS_SHOWN: Final = 200
 #: Where a delivery remembers up to when its destination knows the record.
@@ -127,7 +130,10 @@ class Outbox:
         self.failing = ""
         """Why nothing is delivered now; empty while all is well."""
         self._closed: dict[str, datetime] = {}
+        """Lanes whose budget is used up: the budget itself, and what a provider closed, is in the store."""
         self._breakers: dict[str, Breaker] = {}
+        """As the store said last."""
+        self._changes = 0
         self._signal = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._working: dict[str, set[asyncio.Task[None]]] = {}
@@ -192,7 +198,9 @@ class Outbox:
                 # What was due and could not be started waits for a place in its lane, and that wakes this loop; or for
                 # the lane's time.
                 until = next_at if next_at is None or next_at > now else now + timedelta(seconds=1)
-                times = [t for t in (until, *self._closed.values()) if t is not None and t > now]
+                times = [t for t in (until, *self.closed(now).values()) if t is not None and t > now]
+                if self.store.shared:
+                    times.append(now + (NOTICED if self._breakers else HEARD))
                 await self.clock.wait(self._signal, min(times, default=None))
 
     async def claim_due(self) -> int:
@@ -205,28 +213,43 @@ class Outbox:
 
     async def _claim_due(self, now: datetime) -> int:
         """All lanes at once: none waits for what another one has to read."""
-        lanes = await self.store.lanes(now)
-        started = await asyncio.gather(*(self._claim_lane(lane, now) for lane in lanes), return_exceptions=True)
+        lanes = await self._lanes(now)
+        started = await asyncio.gather(
+            *(self._claim_lane(lane, now, stormy=lane in lanes.stormy) for lane in lanes.due), return_exceptions=True
+        )
         for outcome in started:
             if isinstance(outcome, BaseException):
                 raise outcome
         return sum(n for n in started if isinstance(n, int))
 
-    async def _claim_lane(self, lane: str, now: datetime) -> int:
+    async def _lanes(self, now: datetime) -> Lanes:
+        before = self._changes
+        lanes = await self.store.lanes(now)
+        if before == self._changes:  # else we know better
+            self._breakers = dict(lanes.breakers)
+        for lane in [lane for lane, breaker in self._breakers.items() if breaker.forgotten(now)]:
+            await self._change(lane, lambda b: None if b is not None and b.forgotten(now) else b)
+        return lanes
+
+    async def _claim_lane(self, lane: str, now: datetime, *, stormy: bool) -> int:
         busy = self._working.setdefault(lane, set())
         room = AT_ONCE.get(lane.partition(":")[0], 1) - len(busy)
-        if room <= 0 or self._closed.get(lane, now) > now:
+        if room <= 0 or lane in self.closed(now):
             return 0
         self._closed.pop(lane, None)
         if self.storms is not None:
-            await self.storms.sweep(lane, now)
-        if lane in self.broken:
-            if busy:
-                return 0
-            claimed = await self.store.claim(lane, now, secrets.token_hex(8), LEASE, AT_A_PROBE)
-            return self._begin(busy, self._probe(lane, claimed)) if claimed else 0
-        claimed = await self.store.claim(lane, now, secrets.token_hex(8), LEASE, room)
-        return sum(self._begin(busy, self._work(delivery)) for delivery in claimed)
+            await self.storms.sweep(lane, now, stormy=stormy)
+        lease = secrets.token_hex(8)
+        if lane not in self.broken:
+            claimed = await self.store.claim(lane, now, lease, LEASE, room)
+            return sum(self._begin(busy, self._work(delivery)) for delivery in claimed)
+        if busy:
+            return 0
+        taken = await self._change(lane, lambda b: probed(b, lease, now))
+        if taken is None or taken.probe != lease:
+            return 0
+        claimed = await self.store.claim(lane, now, lease, LEASE, AT_A_PROBE)
+        return self._begin(busy, self._probe(lane, lease, claimed))
 
     def _begin(self, busy: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> int:
         task = asyncio.create_task(work)
@@ -261,12 +284,15 @@ class Outbox:
         except Exception:  # a defect in one delivery must not end the outbox; its lease runs out and it is tried again
             log.exception("a delivery failed in a way that nobody foresaw", extra=_about(delivery))
 
-    async def _probe(self, lane: str, deliveries: Sequence[Delivery]) -> None:
-        """The most urgent one is tried. While the lane does not answer, the others share its fate: for them too it is
-        failing, so that their fallback is not forgotten.
+    async def _probe(self, lane: str, lease: str, deliveries: Sequence[Delivery]) -> None:
+        """The most urgent one that has something to tell is tried. While the lane does not answer, the others share its
+        fate: for them too it is failing, so that their fallback is not forgotten.
         """
-        first, *others = deliveries
-        await self._work(first)
+        others = list(deliveries)
+        while others and self._probes(lane, lease):
+            await self._work(others.pop(0))
+        if self._probes(lane, lease):
+            await self._noted(lane, lambda b: released(b, lease, self.clock.now()))
         for delivery in others:
             breaker = self.broken.get(lane)
             action = action_for(delivery)
@@ -276,9 +302,13 @@ class Outbox:
             if _adds(delivery):
                 await self._record(self._nothing(delivery))
                 continue
-            until = self._closed.get(lane, self.clock.now())
-            untried = Retry(f"not tried, for it does not answer: {breaker.error}", until - self.clock.now())
-            await self._retry(delivery, action, untried, self.clock.now(), tried=False)
+            now = self.clock.now()
+            untried = Retry(f"not tried, for it does not answer: {breaker.error}", breaker.again(now) - now)
+            await self._retry(delivery, action, untried, now, tried=False)
+
+    def _probes(self, lane: str, lease: str) -> bool:
+        breaker = self._breakers.get(lane)
+        return breaker is not None and breaker.probe == lease
 
     async def deliver(self, delivery: Delivery) -> None:
         """One attempt: what to tell, telling it, and writing down how it went."""
@@ -426,15 +456,16 @@ class Outbox:
         return card.remote if card is not None else {}
 
     async def _attempt(self, notifier: Notifier, job: Job, until: datetime) -> Result:
-        ours = await self._patiently(self.still_ours, until)
+        if not await self._patiently(self.still_ours, until):
+            return Retry("another replica has taken it over")
         result: Result
         try:
             async with asyncio.timeout(ATTEMPT.total_seconds()):
-                result = await notifier.deliver(job) if ours else Retry("another replica has taken it over")
+                result = await notifier.deliver(job)
         except TimeoutError:
             result = Retry(f"no answer within {ATTEMPT.total_seconds():.0f} s", uncertain=True)
-        except StoreUnavailable as e:  # between two requests, maybe
-            result = Retry(f"the store is away: {e}", uncertain=True)
+        except StoreUnavailable as e:  # between two requests, maybe; that is no failure of the destination
+            return Retry(f"the store is away: {e}", uncertain=True)
         except Exception as e:  # a notifier's defect is that destination's failure, and is retried and seen as one
             log.exception("a notifier raised", extra=_about(job.delivery))
             result = Retry(f"defect in the notifier: {type(e).__name__}", uncertain=True)
@@ -443,27 +474,45 @@ class Outbox:
             is_told = isinstance(result, Sent) and not _adds(job.delivery)
             waited = now - want.cause.at if want.cause is not None and is_told else None
             self.counts.delivered(want.integration, _word(result), waited)
-        self._heard(want, result, now)
+        await self._heard(want, job.delivery.lease, result, now)
         return result
 
-    def _heard(self, want: Want, result: Result, now: datetime) -> None:
+    async def _heard(self, want: Want, lease: str, result: Result, now: datetime) -> None:
         """What an answer says of its lane: whether it has to wait, or is broken, or works again."""
-        lane = want.lane
+        lane, known = want.lane, self._breakers.get(want.lane)
         match result:
             case Later(until, lane=True):
                 self._closed[lane] = max(until, self._closed.get(lane, until))
             case Retry(error):
-                breaker = self._breakers.setdefault(lane, Breaker(lane, want.integration, want.to))
-                again = breaker.failed(now, error)
-                if again is not None:
-                    self._closed[lane] = again
-                    if breaker.probes == 1:
-                        log.error("a destination does not answer: it is tried now and then", extra=_where(want))
-            case Sent() | Failed():  # somebody answered
-                mended = self._breakers.pop(lane, None)
-                if mended is not None and mended.opened is not None:
-                    self._closed.pop(lane, None)
+                well = Breaker(want.integration, want.to)
+                breaker = await self._noted(lane, lambda b: failed(b or well, lane, lease, now, error))
+                if breaker is not None and breaker.failures == BREAKS_AFTER:
+                    log.error("a destination does not answer: it is tried now and then", extra=_where(want))
+            case Sent() | Failed() if known is not None:  # somebody answered
+                await self._noted(lane, lambda _: None)
+                if known.opened is not None:
                     log.info("a destination answers again", extra=_where(want))
+
+    async def _change(self, lane: str, change: BreakerChange) -> Breaker | None:
+        """Changes what all replicas know of a lane's failures."""
+        breaker = await self.store.breaker(lane, change)
+        self._know(lane, breaker)
+        return breaker
+
+    async def _noted(self, lane: str, change: BreakerChange) -> Breaker | None:
+        """As `_change`; while the store is away, we alone know."""
+        try:
+            return await self._change(lane, change)
+        except StoreError:
+            breaker = change(self._breakers.get(lane))
+            self._know(lane, breaker)
+            return breaker
+
+    def _know(self, lane: str, breaker: Breaker | None) -> None:
+        self._changes += 1
+        self._breakers.pop(lane, None)
+        if breaker is not None:
+            self._breakers[lane] = breaker
 
     @property
     def under_way(self) -> int:
@@ -473,11 +522,12 @@ class Outbox:
 
     def closed(self, now: datetime) -> Mapping[str, datetime]:
         """Lanes that nothing may go to before a time: a budget is used up, or a broken one waits to be tried."""
-        return {lane: until for lane, until in self._closed.items() if until > now}
+        pauses = {lane: b.until for lane, b in self._breakers.items() if b.until is not None and b.closed(now)}
+        return pauses | {lane: until for lane, until in self._closed.items() if until > now}
 
     @property
     def broken(self) -> Mapping[str, Breaker]:
-        """The lanes that do not answer."""
+        """The lanes that do not answer, as far as any replica knows."""
         return {lane: breaker for lane, breaker in self._breakers.items() if breaker.opened is not None}
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]], until: datetime) -> T:
@@ -558,14 +608,14 @@ class Outbox:
         if result.after is not None:
             next_at = now + result.after
         elif lane in self.broken:
-            next_at = self._closed.get(lane, now)  # its failures are the lane's: once that answers, all of it is due
+            next_at = self.broken[lane].again(now)  # its failures are the lane's: once that answers, all of it is due
         else:
             next_at = now + backoff(delivery.id, delivery.attempts)
         if now < fallback_at < next_at and (result.after is None or not tried):
             # The last try before the fallback is due, and not minutes after that.
             next_at = fallback_at
             if lane in self.broken:
-                self._closed[lane] = min(self._closed.get(lane, next_at), next_at)
+                await self._noted(lane, lambda b: sooner(b, next_at))
         entries = []
         if result.error != delivery.last_error:
             entries = [_entry(delivery, action, now, Reason.RETRYING, result.error, next_at)]

@@ -79,30 +79,32 @@ class Storms:
         self.store = store
         self.policy = policy
         self.limiter = limiter
-        self._calm: set[str] = set()
         self._looked: dict[str, datetime] = {}
 
-    async def sweep(self, lane: str, now: datetime) -> None:
-        """Folds what waits for a lane beyond what goes out soon. To be called before what is due is claimed."""
+    async def sweep(self, lane: str, now: datetime, *, stormy: bool) -> None:
+        """Folds what waits for a lane beyond what goes out soon. To be called before what is due is claimed.
+
+        `stormy`: the lane has a storm already.
+        """
         integration = lane.partition(":")[0]
         if integration not in STORMY or now - RESTS < self._looked.get(lane, now) < now:
             return
         self._looked.pop(lane, None)
         while True:
             waiting = await self.store.waiting(lane, now, AT_ONCE)
-            if lane in self._calm or (len(waiting) > PLENTY and waiting[PLENTY].want.rank <= 0):
+            if not stormy or (len(waiting) > PLENTY and waiting[PLENTY].want.rank <= 0):
                 self._looked[lane] = now
             if not waiting:
                 return
-            if lane in self._calm and await self._fits(integration, lane, len(waiting)):
+            if not stormy and await self._fits(integration, lane, len(waiting)):
                 return
             raging = await self.store.storms(lane)
             folds = await self._folds(integration, lane, waiting, raging, now)
-            self._calm.discard(lane) if raging or folds else self._calm.add(lane)
-            for name, (want, deliveries) in folds.items():
-                await self._fold(name, want, deliveries, now)
-            if not folds or len(waiting) < AT_ONCE:
+            done = [await self._fold(name, want, deliveries, now) for name, (want, deliveries) in folds.items()]
+            # Where another replica began a storm of this kind meanwhile, they go into that one.
+            if all(done) and (not folds or len(waiting) < AT_ONCE):
                 return
+            stormy = True
 
     async def _fits(self, integration: str, lane: str, waiting: int) -> bool:
         """The usual case, cheaply: so few that they go out by themselves, in a lane that has no storm."""
@@ -110,7 +112,7 @@ class Storms:
             return waiting <= await self.limiter.left(PAGERDUTY, lane, COUNT)
         return waiting == 1 and integration == "slack"
 
-    async def _fold(self, name: str, want: Want, deliveries: Sequence[Delivery], now: datetime) -> None:
+    async def _fold(self, name: str, want: Want, deliveries: Sequence[Delivery], now: datetime) -> bool:
         # Each time later than the last: a newer want is what makes it due.
         revision = int(now.timestamp() * 1000)
         level = Level(IncidentStatus.OPEN, 1, revision, revision)
@@ -118,7 +120,8 @@ class Storms:
         due = now + GATHERS if want.integration == "sms" else now
         want = replace(want, level=level, at=due)
         entries = [_entry(d, name, Reason.FOLDED_INTO_STORM, now) for d in deliveries]
-        await self.store.refile(Filing(want.id, now, fold=[d.id for d in deliveries], wants=[want], entries=entries))
+        filing = Filing(want.id, now, fold=[d.id for d in deliveries], wants=[want], entries=entries)
+        return await self.store.refile(filing)
 
     async def _folds(
         self, integration: str, lane: str, waiting: Sequence[Delivery], raging: Sequence[Delivery], now: datetime

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,6 +20,7 @@ import msgspec
 from alertbot.commands import views, words
 from alertbot.commands.base import Act, Answer, Asked, Bot, Command, Look, Person, Rota, say
 from alertbot.commands.incident import why_of
+from alertbot.commands.once import Once
 from alertbot.commands.outcome import Outcome, outcome
 from alertbot.commands.people import People, UnknownMembersError
 from alertbot.commands.runbook import of_incident, shown
@@ -79,29 +80,6 @@ class NotTakenError(Exception):
     """Nothing was taken, and the person could not be told: Slack has to show that it failed."""
 
 
-class Once:
-    """What was done a moment ago, so that a second press of it is no second act."""
-
-    def __init__(self, clock: Callable[[], datetime], lasting: timedelta) -> None:
-        self._clock = clock
-        self._lasting = lasting
-        self._seen: dict[str, datetime] = {}
-
-    def first(self, what: str) -> bool:
-        """Whether this was not seen lately; from now on it was."""
-        now = self._clock()
-        while self._seen and self._seen[oldest := next(iter(self._seen))] <= now:
-            del self._seen[oldest]
-        if what in self._seen:
-            return False
-        self._seen[what] = now + self._lasting
-        return True
-
-    def forget(self, what: str) -> None:
-        """It was not done after all."""
-        self._seen.pop(what, None)
-
-
 class _Kept(msgspec.Struct):
     """What a dialog keeps for us until it is submitted."""
 
@@ -126,7 +104,7 @@ class Desk:
         self.most = most
         self._sources = sources
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._once = Once(bot.clock, timedelta(hours=1))
+        self._once = Once(bot.store, bot.clock)
         self.terms = terms
         self.session = session
         self.take(terms)
@@ -197,19 +175,18 @@ class Desk:
             if not isinstance(found, Act):
                 return found
             # Slack sends a command again over a new socket where it did not hear us.
-            if typed.trigger_id and not self._once.first(typed.trigger_id):
+            if not await self._once.first(typed.trigger_id):
                 return say("That is done already.")
-            return await self._do_and_say(found, who, trace_id)
+            return await self._do_and_say(found, who, trace_id, typed.trigger_id)
         except StoreError:
-            self._once.forget(typed.trigger_id)
             return say(NOT_STORED)
         except Exception:  # a defect of ours: whoever asked must hear that nothing will come
             log.exception("a command failed", extra={"command": name, "trace_id": trace_id})
             return say("That failed inside alertbot. Its log says why.")
 
-    async def _do_and_say(self, act: Act, who: Person, trace_id: str) -> Answer:
+    async def _do_and_say(self, act: Act, who: Person, trace_id: str, name: str) -> Answer:
         at = self._bot.clock()
-        decided, refusal = await self._take(act, who, trace_id)
+        decided, refusal = await self._take(act, who, trace_id, name)
         if decided is None:
             return say(refusal)
         if act.done:
@@ -236,28 +213,27 @@ class Desk:
     async def _pressed(self, press: Press, trace_id: str) -> None:
         """An act by a press."""
         act, at = Act(press.act, press.value), self._bot.clock()
-        # Two presses of one card as it stood are one act, also where the act itself cannot tell.
-        key = f"{press.act} {press.value} {press.block}" if press.act == "escalate" else ""
-        if key and press.block.startswith(ACTS) and not self._once.first(key):
-            self._spawn(self._send(press.response_url, say("Somebody has just done that.")))
-            return
+        # Two presses of one card as it stood are one act. Of the others only this one cannot tell by itself.
+        tells = press.act != "escalate" or not press.block.startswith(ACTS)
+        name = "" if tells else f"{press.act} {press.value} {press.block}"
         problem = NOT_STORED
         try:
             async with asyncio.timeout(self._patience.stored):
                 who = await self.people.person(press.user.id, press.user.handle)
-                decided, refusal = await self._take(act, who, trace_id)
+                if not await self._once.first(name):
+                    self._spawn(self._send(press.response_url, say("Somebody has just done that.")))
+                    return
+                decided, refusal = await self._take(act, who, trace_id, name)
         except StoreError:
             pass
         except TimeoutError:
             problem = NOT_IN_TIME
         else:
             if decided is None:
-                self._once.forget(key)
                 self._spawn(self._send(press.response_url, say(refusal)))
             else:
                 self._spawn(self._tell_if_late(act, who, at, decided, press.response_url))
             return
-        self._once.forget(key)
         if not await self._send(press.response_url, say(problem), self._patience.told):
             raise NotTakenError
 
@@ -289,7 +265,8 @@ class Desk:
         who = await self.people.person(press.user.id, press.user.handle)
         now = self._bot.clock()
         match press.act:
-            case views.SHARE if self._once.first(f"{views.SHARE} {press.message} {press.value}"):
+            case views.SHARE if await self._once.first(name := f"{views.SHARE} {press.message} {press.value}"):
+                self._spawn(self._once.done(name))
                 return replace(shown(press.value, self._look, f"{who.name} shows a runbook"), shared=True)
             case views.CHOOSE:
                 return replace(shown(press.value, self._look), replaces=True)
@@ -339,15 +316,15 @@ class Desk:
             if problem:
                 return _errors("custom", problem)
             more = {"duration": span, "comment": sent.given.get("comment", "").strip()}
-        # Slack sends a dialog again over a new socket where it did not hear us.
-        if not self._once.first(sent.view):
-            return None
         act, at = Act(sent.dialog, kept.incident, more), self._bot.clock()
         problem = NOT_STORED
         try:
             async with asyncio.timeout(self._patience.stored):
                 who = await self.people.person(sent.user.id, sent.user.handle)
-                decided, refusal = await self._take(act, who, trace_id)
+                # Slack sends a dialog again over a new socket where it did not hear us.
+                if not await self._once.first(sent.view):
+                    return None
+                decided, refusal = await self._take(act, who, trace_id, sent.view)
         except StoreError:
             pass
         except TimeoutError:
@@ -357,7 +334,6 @@ class Desk:
                 self._spawn(self._tell_late_by_post(act, who, at, decided, kept.channel))
                 return None
             problem = refusal
-        self._once.forget(sent.view)
         return _errors(field, problem)
 
     async def _tell_late_by_post(
@@ -379,17 +355,23 @@ class Desk:
 
     # Taking an act in.
 
-    async def _take(self, act: Act, who: Person, trace_id: str) -> tuple[asyncio.Future[None] | None, str]:
-        """Makes an act durable, if it is theirs: the future is done when it is decided. Else None, and why not.
+    async def _take(self, act: Act, who: Person, trace_id: str, name: str) -> tuple[asyncio.Future[None] | None, str]:
+        """Makes an act durable, if it is theirs: the future is done when it is decided. Else None, and why not; then
+        what has this name was not done.
 
         Raises `StoreError`.
         """
-        refusal = await self._refusal(act, who, trace_id)
-        if refusal:
-            return None, refusal
-        decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._accept(act.kind, {"incident": act.incident, "by": who.by, **act.more}, trace_id, decided)
-        return decided, ""
+        settle = self._once.forget
+        try:
+            refusal = await self._refusal(act, who, trace_id)
+            if refusal:
+                return None, refusal
+            decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            await self._accept(act.kind, {"incident": act.incident, "by": who.by, **act.more}, trace_id, decided)
+            settle = self._once.done
+            return decided, ""
+        finally:
+            self._spawn(settle(name))
 
     async def _refusal(self, act: Act, who: Person, trace_id: str) -> str:
         """Why somebody may not act, recorded; empty where they may."""

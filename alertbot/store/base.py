@@ -14,11 +14,12 @@ itself has nothing to do for that.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from alertbot.domain.breakers import Breaker
 from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
@@ -189,6 +190,22 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Lanes:
+    """What is to be known before deliveries are claimed."""
+
+    due: Sequence[str] = ()
+    """Lanes with a delivery that is due and not leased; the most urgent first."""
+    stormy: frozenset[str] = frozenset()
+    """Lanes with a storm that is not over."""
+    breakers: Mapping[str, Breaker] = field(default_factory=dict)
+    """By lane; one that is not here answers."""
+
+
+#: What becomes of a lane's breaker; None: the lane answers.
+BreakerChange = Callable[[Breaker | None], Breaker | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What an attempt at a delivery came to.
 
@@ -318,8 +335,8 @@ class Store(Protocol):
         """Unsettled alerts in order of (incident, identity), past a place: for a changed policy."""
 
     # Delivering.
-    async def lanes(self, now: datetime) -> Sequence[str]:
-        """Lanes with a delivery that is due and not leased; the most urgent first."""
+    async def lanes(self, now: datetime) -> Lanes:
+        """What there is to do, and where it can be done."""
 
     async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
         """Takes due deliveries of a lane: most urgent rank first, then the oldest want.
@@ -341,8 +358,11 @@ class Store(Protocol):
     async def waiting(self, lane: str, now: datetime, limit: int) -> Sequence[Delivery]:
         """Deliveries of a lane that a storm could stand in for (`rows.waits`), in the order of `claim`."""
 
-    async def refile(self, filing: Filing) -> None:
-        """Moves deliveries into a storm or out of it, all of it or none; one that has moved on stays as it is."""
+    async def refile(self, filing: Filing) -> bool:
+        """Moves deliveries into a storm or out of it, all of it or none; one that has moved on stays as it is.
+
+        False, and nothing written, where another storm of its kind goes on in the lane of one of `wants`.
+        """
 
     async def folded(self, storm: str) -> Sequence[Delivery]:
         """The deliveries that a storm stands in for, in the order in which they were first wanted."""
@@ -359,6 +379,11 @@ class Store(Protocol):
 
     async def close_budget(self, key: str, until: datetime) -> None:
         """No call before this time: the provider said so."""
+
+    async def breaker(self, lane: str, change: BreakerChange) -> Breaker | None:
+        """Changes what is known of a lane's failures, and returns it. Where others change it too, `change` is asked
+        again.
+        """
 
     # Looking.
     async def incident(self, incident_id: str) -> Incident | None:
@@ -465,6 +490,13 @@ class Store(Protocol):
 
     async def set_meta(self, key: str, value: str) -> None:
         """Writes one."""
+
+    # What people did a moment ago.
+    async def once(self, key: str, now: datetime, until: datetime) -> bool:
+        """Whether nobody remembers this; it is remembered from now on, until then. Forgets all whose time is over."""
+
+    async def remember(self, key: str, until: datetime) -> None:
+        """Until then, whatever was said before. A time that is over: it is forgotten."""
 
     # Moving, to another store (`alertbot.store.copy`): what the calls above show only in part.
     async def facts(self) -> Mapping[str, str]:

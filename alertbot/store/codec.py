@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from alertbot.domain.breakers import Breaker
 from alertbot.domain.budgets import Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.model import Alert, Entry, Incident
@@ -40,6 +41,7 @@ windows = msgspec.json.Decoder(list[Window])
 deploy = msgspec.json.Decoder(Deploy)
 deploys = msgspec.json.Decoder(list[Deploy])
 spent = msgspec.json.Decoder(Spent)
+breaker = msgspec.json.Decoder(Breaker)
 
 
 class _Labels(msgspec.Struct):

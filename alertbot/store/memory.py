@@ -16,6 +16,7 @@ from itertools import chain, islice
 from typing import Generic, TypeVar
 
 from alertbot.domain import budgets as budget_rules
+from alertbot.domain.breakers import Breaker
 from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
@@ -27,11 +28,13 @@ from alertbot.store import codec
 from alertbot.store.base import (
     DEPLOYS_LOADED,
     SOURCES_LOADED,
+    BreakerChange,
     Changes,
     Due,
     EntryPage,
     Filing,
     Keys,
+    Lanes,
     Loaded,
     Outcome,
     Page,
@@ -40,7 +43,7 @@ from alertbot.store.base import (
     Source,
     Stats,
 )
-from alertbot.store.rows import Row, claimed, filed, orphaned, raging, recorded, retried, waits, wanted
+from alertbot.store.rows import Row, claimed, clashes, filed, orphaned, raging, recorded, retried, waits, wanted
 
 T = TypeVar("T", int, tuple[datetime, str])
 Place = tuple[str, str]  # (incident, identity)
@@ -84,7 +87,10 @@ class MemoryStore:
         self._newest: dict[str, list[str]] = {}
         self._wake: _Sorted[tuple[datetime, str]] = _Sorted()
         self._rows: dict[str, Row] = {}
+        self._raging: dict[str, Row] = {}
         self._spent: dict[str, Spent] = {}
+        self._breakers: dict[str, Breaker] = {}
+        self._once: dict[str, datetime] = {}
         self._deliveries_of: defaultdict[str, list[str]] = defaultdict(list)
         self._due: _Sorted[tuple[datetime, str]] = _Sorted()
         self._entry_seq = 0
@@ -253,6 +259,7 @@ class MemoryStore:
         old = self._rows.pop(delivery_id, None) if row is None else self._rows.get(delivery_id)
         if old is not None and old.due_at is not None:
             self._due.discard((old.due_at, delivery_id))
+        self._raging.pop(delivery_id, None)
         if row is None:
             return
         if old is None:
@@ -260,6 +267,8 @@ class MemoryStore:
         self._rows[delivery_id] = row
         if row.due_at is not None:
             self._due.add((row.due_at, delivery_id))
+        if raging(row):
+            self._raging[delivery_id] = row
 
     def _put_wants(self, wants: Sequence[Want]) -> None:
         for want in wants:
@@ -303,11 +312,12 @@ class MemoryStore:
             found.append(self._rows[delivery_id])
         return sorted(found, key=lambda row: (row.delivery.want.rank, row.since, row.delivery.id))
 
-    async def lanes(self, now: datetime) -> Sequence[str]:
+    async def lanes(self, now: datetime) -> Lanes:
         best: dict[str, tuple[int, datetime]] = {}
         for row in self._claimable(now):
             best.setdefault(row.delivery.want.lane, (row.delivery.want.rank, row.since))
-        return sorted(best, key=lambda lane: (best[lane], lane))
+        stormy = frozenset(row.delivery.want.lane for row in self._raging.values())
+        return Lanes(sorted(best, key=lambda lane: (best[lane], lane)), stormy, dict(self._breakers))
 
     async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
         found = [row for row in self._claimable(now) if row.delivery.want.lane == lane][:limit]
@@ -329,12 +339,15 @@ class MemoryStore:
         due = [row for row in self._claimable(now) if row.delivery.want.lane == lane and not row.delivery.storm]
         return [row.delivery for row in due[:limit] if waits(row, now)]
 
-    async def refile(self, filing: Filing) -> None:
+    async def refile(self, filing: Filing) -> bool:
+        if any(clashes(row, want) for want in filing.wants for row in self._raging.values()):
+            return False
         for delivery_id, move in filed(filing).items():
             if delivery_id in self._rows:
                 self._put_row(delivery_id, move(self._rows[delivery_id]))
         self._put_wants(filing.wants)
         self._put_record(filing.entries, ())
+        return True
 
     async def folded(self, storm: str) -> Sequence[Delivery]:
         return [row.delivery for row in self._rows.values() if row.delivery.storm == storm]
@@ -356,6 +369,12 @@ class MemoryStore:
 
     async def close_budget(self, key: str, until: datetime) -> None:
         self._spent[key] = budget_rules.closed(self._spent.get(key, Spent()), until)
+
+    async def breaker(self, lane: str, change: BreakerChange) -> Breaker | None:
+        after = change(self._breakers.pop(lane, None))
+        if after is not None:
+            self._breakers[lane] = after
+        return after
 
     async def next_delivery(self) -> datetime | None:
         return next((due_at for due_at, _ in self._due), None)
@@ -575,6 +594,16 @@ class MemoryStore:
         self._spent |= spent
         for row in rows:
             self._put_row(row.delivery.id, row)
+
+    async def once(self, key: str, now: datetime, until: datetime) -> bool:
+        self._once = {k: end for k, end in self._once.items() if end > now}
+        if key in self._once:
+            return False
+        self._once[key] = until
+        return True
+
+    async def remember(self, key: str, until: datetime) -> None:
+        self._once[key] = until
 
 
 def _latest(deploy: Deploy) -> tuple[int, str]:

@@ -325,6 +325,14 @@ function step.lanes(a)
   end
 end
 
+-- What people did a moment ago.
+
+--- now, until, what it was → 1 where nobody remembers it; it is remembered until then.
+function step.once(a)
+  call('ZREMRANGEBYSCORE', 'once', '-inf', a[1])
+  return call('ZADD', 'once', 'NX', a[2], a[3])
+end
+
 -- The request.
 
 local function flat(answer, into)

@@ -16,17 +16,20 @@ from functools import partial
 from typing import Final
 
 from alertbot.domain import budgets as budget_rules
+from alertbot.domain.breakers import Breaker
 from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery
 from alertbot.redis_url import RedisUrl
 from alertbot.store import codec
 from alertbot.store.base import (
+    BreakerChange,
     Changed,
     Changes,
     Due,
     Filing,
     Keys,
+    Lanes,
     Loaded,
     Outcome,
     Parked,
@@ -56,7 +59,7 @@ from alertbot.store.redis_rows import (
 from alertbot.store.redis_schema import SCHEMA, Schema
 from alertbot.store.redis_trim import trim
 from alertbot.store.redis_write import Move, Write, if_there, put_all, put_row
-from alertbot.store.rows import Row, claimed, filed, orphaned, recorded, retried, waits
+from alertbot.store.rows import Row, claimed, clashes, filed, orphaned, recorded, retried, waits
 
 #: How long a replica counts as alive after it said so; how long nobody else gets an incident that it is waking.
 LIVES: Final = timedelta(seconds=15)
@@ -228,10 +231,16 @@ class RedisStore(Looks):
 
     # Delivering.
 
-    async def lanes(self, now: datetime) -> Sequence[str]:
-        (found,) = await self._link.ask(("lanes", codec.us(now)))
+    async def lanes(self, now: datetime) -> Lanes:
+        found, raging, broken = await self._link.ask(
+            ("lanes", codec.us(now)), ("ZRANGE", "raging", 0, -1), ("HGETALL", "breakers")
+        )
         words = texts(found)
-        return [lane for _, lane in sorted(zip(words[1::2], words[::2], strict=True))]
+        return Lanes(
+            [lane for _, lane in sorted(zip(words[1::2], words[::2], strict=True))],
+            frozenset(text.partition("\0")[0] for text in texts(raging)),
+            dict(zip(texts(broken[::2]), map(codec.breaker.decode, broken[1::2]), strict=True)),
+        )
 
     async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
         question: Step = ("due_in", codec.key(lane), codec.us(now), limit)
@@ -270,15 +279,29 @@ class RedisStore(Looks):
         (docs,) = await self._link.ask(("due_in", codec.key(lane), codec.us(now), limit))
         return [row.delivery for _, row in map(numbered_row, docs) if waits(row, now)]
 
-    async def refile(self, filing: Filing) -> None:
+    async def refile(self, filing: Filing) -> bool:
         moves: dict[str, Move] = {name: if_there(move) for name, move in filed(filing).items()}
-        await put_all(self._link, Write(moves=moves, wants=filing.wants, entries=filing.entries))
+        write = Write(moves=moves, wants=filing.wants, entries=filing.entries)
+        questions: list[Step] = [("beginning", "raging", prefix(want.lane)) for want in filing.wants]
+        while True:
+            answers = await self._link.ask(*questions, digests=True) if questions else []
+            for want, members in zip(filing.wants, answers[1::2], strict=True):
+                if any(clashes(row, want) for row in await self._rows_of(members)):
+                    return False
+            try:
+                return await put_all(self._link, write, [*zip(answers[::2], questions, strict=True)])
+            except NotAsBefore:
+                continue
 
     async def folded(self, storm: str) -> Sequence[Delivery]:
         return await self._listed("folded", storm)
 
     async def storms(self, lane: str) -> Sequence[Delivery]:
         return await self._listed("raging", lane)
+
+    async def _rows_of(self, members: Sequence[bytes]) -> list[Row]:
+        docs = await self._link.docs("rows", [text.rpartition("\0")[2] for text in texts(members)])
+        return [row for _, row in map(numbered_row, docs)]
 
     # Budgets.
 
@@ -317,6 +340,24 @@ class RedisStore(Looks):
             except NotAsBefore:
                 continue
             return
+
+    # Breakers.
+
+    async def breaker(self, lane: str, change: BreakerChange) -> Breaker | None:
+        name = codec.key(lane)
+        question: Step = ("docs", "breakers", name)
+        while True:
+            digest, (doc,) = await self._link.ask(question, digests=True)
+            before = None if doc is None else codec.breaker.decode(doc)
+            after = change(before)
+            if after == before:
+                return after
+            step = ("HDEL", "breakers", name) if after is None else put("breakers", name, codec.text(after))
+            try:
+                await self._link.take([(digest, question)], [step], once=after is not None)
+            except NotAsBefore:
+                continue
+            return after
 
     # Parked.
 
@@ -376,6 +417,15 @@ class RedisStore(Looks):
         moves: dict[str, Move] = {row.delivery.id: partial(_as_it_is, row) for row in rows}
         budgets = [put("budgets", codec.key(key), codec.text(one)) for key, one in spent.items()]
         await put_all(self._link, Write(moves=moves, more=budgets))
+
+    # What people did a moment ago.
+
+    async def once(self, key: str, now: datetime, until: datetime) -> bool:
+        (added,) = await self._link.take((), [("once", codec.us(now), codec.us(until), codec.key(key))])
+        return int(added) == 1
+
+    async def remember(self, key: str, until: datetime) -> None:
+        await self._link.take((), [("ZADD", "once", codec.us(until), codec.key(key))])
 
 
 def _as_it_is(row: Row, _: Row | None) -> Row:

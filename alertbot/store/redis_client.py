@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-from redis.asyncio import Redis, RedisCluster, Sentinel
-from redis.asyncio.cluster import ClusterNode
+from redis.asyncio import Redis, Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -31,7 +31,6 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
-    RedisClusterException,
     RedisError,
     ResponseError,
     TryAgainError,
@@ -56,7 +55,7 @@ LEFT_ALONE: Final = (0.2, 1.0)
 _PASSES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
 _PASSES_TOO: Final = (AskError, ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 #: What the client raises where a call could not be made, or was answered with an error.
-_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
+_FAILURES: Final = (RedisError, OSError, TimeoutError)
 #: What uvloop says, in a RuntimeError, of a write to a connection that was just reset: the client lets it through.
 _CLOSED: Final = "the handler is closed"
 #: The digest of an empty list (`redis.lua`).
@@ -138,18 +137,29 @@ class Client:
             return self._redis
         async with self._looking_up:
             if self._redis is None:
-                nodes = [ClusterNode(host, port, **self._options) for host, port in self.address.hosts]
-                cluster = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **self._options)
-                try:
-                    await cluster.initialize()
-                    node = cluster.nodes_manager.get_node_from_slot(cluster.keyslot(self.prefix))
-                finally:
-                    await cluster.aclose()
-                place = (str(node.host), int(node.port))
+                place = await self._master()
                 if place not in self._nodes:
                     self._nodes[place] = Redis(host=place[0], port=place[1], **self._options)
                 self._redis = self._nodes[place]
             return self._redis
+
+    async def _master(self) -> tuple[str, int]:
+        """Where the master of our slot is, as the first node that answers sees it."""
+        slot, failed = key_slot(self.prefix.encode()), None
+        for host, port in self.address.hosts:
+            node: Any = Redis(host=host, port=port, **self._options)
+            try:
+                async with asyncio.timeout(CONNECT):
+                    shares = await node.execute_command("CLUSTER SLOTS")
+            except _FAILURES as error:
+                failed = error
+                continue
+            finally:
+                await node.aclose()
+            for first, last, (name, its_port, *_), *_ in shares:
+                if first <= slot <= last:
+                    return name.decode() if name else host, int(its_port)
+        raise failed or ClusterDownError("no node has our slot")
 
     async def close(self) -> None:
         """Idempotent."""
@@ -311,11 +321,11 @@ class Client:
             return StoreUnavailable(f"{shown} is full, and takes nothing: make room, or raise its maxmemory ({said})")
         if "CERTIFICATE_VERIFY_FAILED" in said:
             return StoreUnavailable(f"{shown}: {said} Name the file of its authority's certificate: ?ca=FILE")
+        if "cluster support disabled" in said:
+            return StoreUnusable(f"{shown} is no cluster: use redis://")
         passes = isinstance(error, _PASSES_TOO) or said.startswith(_PASSES)
         if isinstance(error, ResponseError) and not passes:
             return StoreError(f"{shown}: {said}")
-        if isinstance(error, RedisClusterException) and "CLUSTERDOWN" not in said and "cluster mode" in said.lower():
-            return StoreUnusable(f"{shown} is no cluster: use redis://")
         return StoreUnavailable(f"{shown}: {said or type(error).__name__}")
 
 

@@ -131,6 +131,12 @@ def raging(row: Row) -> bool:
     return row.delivery.want.kind.startswith("storm:") and row.due_at is not None
 
 
+def clashes(row: Row, want: Want) -> bool:
+    """It is another storm for what a storm is wanted for."""
+    own = row.delivery.want
+    return raging(row) and (own.lane, own.kind) == (want.lane, want.kind) and own.id != want.id
+
+
 def folded(row: Row, storm: str, now: datetime) -> Row:
     """The row while a storm's card or page stands in for it; unchanged where that cannot be."""
     if not waits(row, now):

@@ -17,10 +17,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from alertbot.domain.breakers import Breaker
 from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
@@ -30,11 +31,13 @@ from alertbot.domain.reasons import Reason
 from alertbot.domain.windows import Window
 from alertbot.store import codec, sqlite_budgets
 from alertbot.store.base import (
+    BreakerChange,
     Changes,
     Due,
     EntryPage,
     Filing,
     Keys,
+    Lanes,
     Loaded,
     Outcome,
     Page,
@@ -44,7 +47,7 @@ from alertbot.store.base import (
     StoreError,
     StoreUnavailable,
 )
-from alertbot.store.rows import Row, claimed, filed, grouped, orphaned, recorded, retried, waits
+from alertbot.store.rows import Row, claimed, clashes, filed, grouped, orphaned, recorded, retried, waits
 from alertbot.store.sqlite_budgets import WrittenBehind
 from alertbot.store.sqlite_file import SCHEMA, DatabaseFile, first
 from alertbot.store.sqlite_rows import (
@@ -52,7 +55,9 @@ from alertbot.store.sqlite_rows import (
     HAS_PIECE,
     LANES,
     NOTHING_SHOWN,
+    RAGING,
     RECORDED,
+    STORMY,
     TRIMMED_AT_ONCE,
     TRIMS,
     UNDECIDED,
@@ -69,6 +74,10 @@ from alertbot.store.sqlite_rows import (
 from alertbot.store.sqlite_threads import Checkpointer, EventRow, Reader, Writer
 
 T = TypeVar("T")
+
+#: How the keys of small facts begin that are lanes' breakers, and of those that are forgotten at a time.
+_BREAKER: Final = "breaker:"
+_ONCE: Final = "once:"
 
 
 class SqliteStore:
@@ -87,6 +96,8 @@ class SqliteStore:
         self._people: Reader | None = None
         self._checkpointer: Checkpointer | None = None
         self._budgets = WrittenBehind()
+        self._breakers: dict[str, Breaker] = {}
+        """As written: nobody else has the file."""
 
     @property
     def commits(self) -> int:
@@ -110,6 +121,8 @@ class SqliteStore:
             return
         await asyncio.to_thread(_end_leases, connection, file)
         self._budgets.read(connection)
+        found = connection.execute("SELECT key, value FROM meta WHERE key GLOB ?", (f"{_BREAKER}*",)).fetchall()
+        self._breakers = {key.removeprefix(_BREAKER): codec.breaker.decode(doc) for key, doc in found}
         self._checkpointer = Checkpointer(file.connect)
         self._writer = Writer(file, append, self._checkpointer.written)
         self._checkpointer.start()
@@ -227,9 +240,10 @@ class SqliteStore:
 
     # Delivering.
 
-    async def lanes(self, now: datetime) -> Sequence[str]:
-        found = await self._read(lambda c: first(c, LANES, (codec.us(now),)))
-        return msgspec.json.decode(found, type=list[str])
+    async def lanes(self, now: datetime) -> Lanes:
+        due, stormy = await self._read(lambda c: (first(c, LANES, (codec.us(now),)), first(c, STORMY)))
+        names = msgspec.json.Decoder(list[str])
+        return Lanes(names.decode(due), frozenset(names.decode(stormy)), dict(self._breakers))
 
     async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
         def run(c: sqlite3.Connection) -> list[Delivery]:
@@ -273,18 +287,22 @@ class SqliteStore:
         found = await self._read(lambda c: docs(c, codec.rows, sql, values))
         return [row.delivery for row in found if waits(row, now)]
 
-    async def refile(self, filing: Filing) -> None:
+    async def refile(self, filing: Filing) -> bool:
         moves = filed(filing)
         write = RecordToWrite(filing.entries, (), filing.wants)
 
-        def run(c: sqlite3.Connection) -> None:
+        def run(c: sqlite3.Connection) -> bool:
+            for want in filing.wants:
+                if any(clashes(row, want) for row in docs(c, codec.rows, RAGING, (codec.key(want.lane),))):
+                    return False
             sql = "SELECT d.doc FROM json_each(?) AS k CROSS JOIN deliveries AS d ON d.id = k.value"
             rows = docs(c, codec.rows, sql, (codec.keys(moves),))
             moved = [(row, moves[row.delivery.id](row)) for row in rows]
             insert(c, DELIVERIES, [delivery_row(new) for old, new in moved if new is not old])
             write.run(c)
+            return True
 
-        await self._write(run, size=write.size + 1024 * len(moves))
+        return await self._write(run, size=write.size + 1024 * len(moves))
 
     async def folded(self, storm: str) -> Sequence[Delivery]:
         sql = "SELECT doc FROM deliveries WHERE storm <> '' AND storm = ? ORDER BY seq"
@@ -292,8 +310,7 @@ class SqliteStore:
         return [row.delivery for row in found]
 
     async def storms(self, lane: str) -> Sequence[Delivery]:
-        sql = "SELECT doc FROM deliveries WHERE raging = 1 AND lane = ? ORDER BY seq"
-        found = await self._read(lambda c: docs(c, codec.rows, sql, (codec.key(lane),)))
+        found = await self._read(lambda c: docs(c, codec.rows, RAGING, (codec.key(lane),)))
         return [row.delivery for row in found]
 
     async def spend(self, budgets: Sequence[Budget], now: datetime) -> datetime | None:
@@ -304,6 +321,16 @@ class SqliteStore:
 
     async def close_budget(self, key: str, until: datetime) -> None:
         self._budgets.close(key, until)
+
+    async def breaker(self, lane: str, change: BreakerChange) -> Breaker | None:
+        name = codec.key(lane)
+        after = change(self._breakers.pop(name, None))
+        if after is None:
+            await self._write(lambda c: c.execute("DELETE FROM meta WHERE key = ?", (_BREAKER + name,)).rowcount)
+        else:
+            self._breakers[name] = after
+            await self.set_meta(_BREAKER + name, codec.text(after))
+        return after
 
     async def next_delivery(self) -> datetime | None:
         sql = "SELECT min(due_at) FROM deliveries WHERE due_at IS NOT NULL"
@@ -524,7 +551,8 @@ class SqliteStore:
         await self._write(lambda c: c.execute(sql, (key, value)).rowcount)
 
     async def facts(self) -> Mapping[str, str]:
-        return dict(await self._look(lambda c: c.execute("SELECT key, value FROM meta").fetchall()))
+        sql = "SELECT key, value FROM meta WHERE key NOT GLOB ? AND key NOT GLOB ?"
+        return dict(await self._look(lambda c: c.execute(sql, (f"{_BREAKER}*", f"{_ONCE}*")).fetchall()))
 
     async def spent(self) -> Mapping[str, Spent]:
         return self._budgets.all()
@@ -539,6 +567,17 @@ class SqliteStore:
         self._budgets.restore(spent)
         written = [delivery_row(row) for row in rows]
         await self._write(lambda c: insert(c, DELIVERIES, written), size=1024 * len(written))
+
+    async def once(self, key: str, now: datetime, until: datetime) -> bool:
+        def run(c: sqlite3.Connection) -> bool:
+            c.execute("DELETE FROM meta WHERE key GLOB ? AND CAST(value AS INTEGER) <= ?", (f"{_ONCE}*", codec.us(now)))
+            added = c.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (_ONCE + codec.key(key), codec.us(until)))
+            return added.rowcount > 0
+
+        return await self._write(run)
+
+    async def remember(self, key: str, until: datetime) -> None:
+        await self.set_meta(_ONCE + codec.key(key), str(codec.us(until)))
 
 
 def _fetched(sql: str, params: Sequence[Any], c: sqlite3.Connection) -> list[tuple[int, str]]:

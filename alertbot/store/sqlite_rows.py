@@ -89,6 +89,9 @@ LANES: Final = (
     " FROM deliveries INDEXED BY deliveries_lane WHERE lane = l.lane AND due_at <= ? ORDER BY rank, since, id LIMIT 1)"
     " ORDER BY d.rank, d.since, d.lane)"
 )
+#: Storms that are not over: of a lane, and in which lanes.
+RAGING: Final = "SELECT doc FROM deliveries WHERE raging = 1 AND lane = ? ORDER BY seq"
+STORMY: Final = "SELECT json_group_array(lane) FROM (SELECT DISTINCT lane FROM deliveries WHERE raging = 1)"
 
 _heads = msgspec.json.Decoder(list[tuple[int, int, str, str, int]])
 HAS_PIECE: Final = " AND instr(a.doc, ?)"

@@ -6,12 +6,12 @@ a 200. An answer other than 200 is for what is not Slack's, and for a press that
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aiohttp import web
 
-from alertbot.commands.desk import NotTakenError, Once
+from alertbot.commands.desk import NotTakenError
 from alertbot.domain.events import Unreadable
 from alertbot.sources import slack
 from alertbot.web import signatures
@@ -28,8 +28,9 @@ class Slack:
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
-        # What is older than the window is refused for its age.
-        self._seen = Once(bot.clock, timedelta(seconds=2 * signatures.SLACK_WINDOW))
+        self._seen: dict[str, datetime] = {}
+        """Signatures, and until when. Each replica has its own: what a balancer sends to another one because this one
+        died is to be done, and what is not to be done twice the desk knows."""
 
     async def commands(self, request: web.Request) -> web.Response:
         """A slash command."""
@@ -66,9 +67,19 @@ class Slack:
             why = "global.slack_signing_secret is not set"
         elif not signatures.slack(secret, body, timestamp, signature, self._bot.clock().timestamp()):
             why = "not signed by Slack within the last five minutes"
-        elif not self._seen.first(str(signature)):
+        elif not self._first(str(signature)):
             # Slack signs each request anew, and repeats neither commands nor presses.
             why = "this very request came before"
         if why:
             raise Refused(401, why, "X-Slack-Signature")
         return body
+
+    def _first(self, signature: str) -> bool:
+        now = self._bot.clock()
+        while self._seen and self._seen[oldest := next(iter(self._seen))] <= now:
+            del self._seen[oldest]
+        if signature in self._seen:
+            return False
+        # What is older than the window is refused for its age.
+        self._seen[signature] = now + timedelta(seconds=2 * signatures.SLACK_WINDOW)
+        return True

@@ -52,7 +52,7 @@ async def _left(store: Store, now: datetime, outbox: Outbox, held: int) -> str:
     """What is still to do at this time; empty where nothing is."""
     stats = await store.stats(now)
     wake = await store.next_wake()
-    lanes = [lane for lane in await store.lanes(now) if lane not in outbox.closed(now)]
+    lanes = [lane for lane in (await store.lanes(now)).due if lane not in outbox.closed(now)]
     if stats.undecided or (wake is not None and wake <= now) or lanes:
         return f"{stats}, next wake {wake}, {lanes}"
     return f"{outbox.under_way} attempts are under way" if outbox.under_way > held else ""

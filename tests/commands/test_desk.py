@@ -49,6 +49,7 @@ async def test_a_dialog_keeps_what_was_written_while_the_store_is_away(it: ADesk
     it.bot.store.away = True
     assert await it.desk.interaction(sent, "") == {"response_action": "errors", "errors": {"text": NOT_STORED}}
     it.bot.store.away = False
+    await it.desk.idle()
     assert await it.desk.interaction(sent, "") is None
     assert body_of(it.bot) == {
         "incident": incident, "by": "alice@example.org", "text": "the disk is full", "via": "slack",

@@ -42,7 +42,9 @@ Say = Callable[[dict[str, Any]], None]
 #: Imported before the first fork, so that no fork has to.
 WARM: Final = (notifiers, pagerduty, slack, sqlite)
 #: A crash after a read is one before the next call: neither the file nor a provider is any other for it.
-WRITES: Final = frozenset({"open", "append", "commit", "claim", "record", "set_meta", "spend", "refile"})
+WRITES: Final = frozenset(
+    {"open", "append", "commit", "claim", "record", "set_meta", "spend", "refile", "breaker", "once", "remember"}
+)
 #: Where the process dies late, a call is held for so many seconds: all that does not wait for it goes on meanwhile.
 HELD: Final = 0.05
 #: No such moment: this life ends by itself.

@@ -102,7 +102,7 @@ async def contents(store: Store) -> dict[str, Any]:
         "rows": [row async for page in store.rows() for row in page],
         "folded": list(await store.folded(STORM.id)),
         "storms": [list(await store.storms(lane)) for lane in (LANE, OVER.lane)],
-        "lanes": list(await store.lanes(at(9))),
+        "lanes": await store.lanes(at(9)),
         "entries": list((await store.entries()).entries),
         # seqs differ from store to store
         "parked": [(replace(p, ref=""), bodies.get(p.ref, p.ref)) for p in stored],

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from alertbot.clock import MovableClock
+from alertbot.domain.breakers import BREAKS_AFTER, Breaker, failed, probed
 from alertbot.domain.budgets import Budget
 from alertbot.domain.events import RawEvent
 from alertbot.domain.model import Alert, AlertStatus
@@ -17,7 +19,7 @@ from alertbot.domain.reasons import Reason
 from alertbot.engine import Engine
 from alertbot.sources import SOURCES
 from alertbot.store import open_store
-from alertbot.store.base import Changed, Changes, Keys, Store, StoreUnavailable, TakenOver
+from alertbot.store.base import Changed, Changes, Filing, Keys, Store, StoreUnavailable, TakenOver
 from alertbot.store.redis import LIVES, RedisStore
 from tests.domain.script import policy
 from tests.standins.faults import FlakyProxy
@@ -219,6 +221,31 @@ async def test_a_budget_is_one_for_all_replicas(pair: Pair) -> None:
     budget = Budget("k", 20, timedelta(minutes=1))
     spent = await asyncio.gather(*(store.spend([budget], at(1)) for store in pair for _ in range(15)))
     assert spent.count(None) == 20
+
+
+async def test_of_replicas_that_want_to_try_a_dead_lane_one_may_and_all_know(pair: Pair) -> None:
+    a, b = pair
+    for n in range(BREAKS_AFTER):
+        await pair[n % 2].breaker(LANE, lambda x: failed(x or Breaker("slack", "#ops"), LANE, "w", at(1), "HTTP 503"))
+    leases = [(store, f"w{n}") for n in range(20) for store in pair]
+    tries = [store.breaker(LANE, partial(probed, lease=lease, now=at(60))) for store, lease in leases]
+    assert len({breaker.probe for breaker in await asyncio.gather(*tries) if breaker is not None}) == 1
+    assert (await a.lanes(at(60))).breakers == (await b.lanes(at(60))).breakers != {}
+    await a.breaker(LANE, lambda _: None)
+    assert (await b.lanes(at(60))).breakers == {}
+
+
+async def test_of_what_people_do_twice_at_once_one_is_the_first(pair: Pair) -> None:
+    firsts = await asyncio.gather(*(store.once("escalate i1", T0, at(15)) for store in pair for _ in range(20)))
+    assert sum(firsts) == 1
+
+
+async def test_of_two_replicas_that_begin_a_storm_at_once_one_does(pair: Pair) -> None:
+    storms = [want(f"storm-{n}", kind="storm:1") for n in range(20)]
+    begun = await asyncio.gather(*(pair[n % 2].refile(Filing(s.id, T0, wants=[s])) for n, s in enumerate(storms)))
+    assert sum(begun) == 1
+    (raging,) = await pair[0].storms(LANE)
+    assert raging.want == storms[begun.index(True)]
 
 
 # The way there.

@@ -10,7 +10,7 @@ import pytest
 from alertbot.domain.budgets import Budget
 from alertbot.domain.model import DeliveryStatus, IncidentStatus, Level
 from alertbot.store.base import Changes, Filing, Store
-from tests.store.builders import T0, at, incident, sent, want
+from tests.store.builders import T0, at, entry, incident, sent, want
 
 LANE = "slack:#ops"
 LEASE = timedelta(seconds=60)
@@ -89,6 +89,24 @@ async def test_a_storm_goes_on_while_something_of_it_is_due(store: Store) -> Non
     assert [d.id for d in await store.storms(LANE)] == [storm.id]
     assert await store.record(sent(mine, at(2)))
     assert not await store.storms(LANE)
+
+
+async def test_of_a_part_of_a_lane_one_storm_goes_on_at_a_time(store: Store) -> None:
+    ids = await three(store)
+    storm, late = (want(f"storm-{n}", kind="storm:1", at=at(n)) for n in (1, 2))
+    assert await store.refile(Filing(storm.id, at(3), fold=ids[:1], wants=[storm]))
+    entries = [entry("i1")]
+    assert not await store.refile(Filing(late.id, at(4), fold=ids[1:], wants=[late], entries=entries))
+    assert await store.delivery(late.id) is None
+    assert [d.id for d in await store.waiting(LANE, at(10), 10)] == ids[1:]
+    assert not (await store.entries(incident="i1")).entries
+    others = [want("storm-3", kind="storm:2"), want("storm-4", kind="storm:1", lane="slack:#other")]
+    assert [await store.refile(Filing(o.id, at(4), wants=[o])) for o in others] == [True, True]
+    newer = replace(storm, level=replace(storm.level, revision=9), at=at(5))
+    assert await store.refile(Filing(storm.id, at(5), fold=ids[1:2], wants=[newer])), "it is that storm"
+    (mine,) = [d for d in await store.claim(LANE, at(6), "w", LEASE, 9) if d.id == storm.id]
+    assert await store.record(sent(mine, at(7)))
+    assert await store.refile(Filing(late.id, at(8), wants=[late])), "the other one is over"
 
 
 async def test_a_budget_is_a_number_of_calls_in_any_span(store: Store) -> None:

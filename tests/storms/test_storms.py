@@ -8,8 +8,6 @@ from datetime import timedelta
 import pytest
 
 from alertbot.domain.model import DeliveryStatus, IncidentStatus
-from alertbot.outbox import Outbox
-from alertbot.storms import Storms
 from tests.storms.weather import Said, Weather
 
 
@@ -149,9 +147,7 @@ async def test_a_bot_that_is_restarted_in_a_storm_goes_on_with_the_same_board() 
     w = Weather("slack")
     await w.report(hosts(0, 100))
     await w.run(2)
-    old = w.outbox
-    w.storms = Storms(w.store, w.policy, w.limiter)
-    w.outbox = Outbox(w.store, w.policy, old.notifiers, w.clock, old.links, old.on_kept_failing, storms=w.storms)
+    w.replicas = [w.replica()]
     await w.report(hosts(100, 150))
     await w.run(30)
     assert len({s.incident for s in w.said("slack")}) == 1

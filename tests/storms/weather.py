@@ -5,6 +5,7 @@ The engine, the outbox, the storms and the budgets are the live ones.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -56,11 +57,14 @@ class Destinations:
     clock: MovableClock
     said: list[Said] = field(default_factory=list)
     down: set[str] = field(default_factory=set)
+    tried: list[datetime] = field(default_factory=list)
+    """What a destination that is down was asked."""
     dry: str | None = None
 
     async def deliver(self, job: Job) -> Result:
         integration, remote = job.delivery.want.integration, dict(job.delivery.remote)
         if integration in self.down:
+            self.tried.append(self.clock.now())
             return Retry(f"{integration} is down")
         until, what = await self._spend(integration, job, remote)
         if until is not None:
@@ -122,10 +126,15 @@ class Weather:
             (r.name, d.integration, d.to): self.to for r in self.policy.receivers.values() for d in r.destinations
         }
         self.engine = Engine(self.store, self.policy, self.clock, SOURCES)
-        self.storms = Sweeper(self.store, self.policy, self.limiter)
-        self.outbox = Outbox(
-            self.store, self.policy, notifiers, self.clock, lambda *_: Links(), self._kept_failing, storms=self.storms
-        )
+        self._notifiers = notifiers
+        self.outbox = self.replica()
+        self.replicas = [self.outbox]
+
+    def replica(self) -> Outbox:
+        """One more that works on this store, and knows of nothing else yet."""
+        storms = Sweeper(self.store, self.policy, self.limiter)
+        args = self.store, self.policy, self._notifiers, self.clock, lambda *_: Links(), self._kept_failing
+        return Outbox(*args, storms=storms)
 
     async def _kept_failing(self, incident: str, receiver: str) -> None:
         body = json.dumps({"incident": incident, "receiver": receiver}).encode()
@@ -160,7 +169,7 @@ class Weather:
         while True:
             while await self.engine.turn():
                 pass
-            await self.outbox.drain()
+            await asyncio.gather(*(outbox.drain() for outbox in self.replicas))
             if self.clock.now() >= until:
                 return
             self.clock.advance(STEP)
