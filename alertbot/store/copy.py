@@ -2,7 +2,7 @@
 
 What a bot needs to go on is copied: events with what is undecided, alerts, incidents, deliveries with what their
 destinations show, the record, what is parked, windows and deploys. Not copied: what was spent of the providers' rates
-(a minute's worth), and small facts, which are found anew.
+(a minute's worth), which destinations fail, and small facts: these are found anew.
 """
 
 from __future__ import annotations
