@@ -289,7 +289,7 @@ class Outbox:
         fate: for them too it is failing, so that their fallback is not forgotten.
         """
         others = list(deliveries)
-        while others and self._probes(lane, lease):
+        while others and self._probes(lane, lease) and lane not in self._closed:
             await self._work(others.pop(0))
         if self._probes(lane, lease):
             await self._noted(lane, lambda b: released(b, lease, self.clock.now()))

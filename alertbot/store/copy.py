@@ -2,7 +2,7 @@
 
 All that a bot knows is copied: events with what is undecided, alerts, incidents, deliveries as they stand (storms, what
 is folded into them, leases), the record, what is parked, windows, deploys, what was spent of the providers' rates (so
-that the bot cannot exceed them by moving), and small facts.
+that the bot cannot exceed them by moving), and small facts. Not which destinations fail, which is found anew.
 """
 
 from __future__ import annotations

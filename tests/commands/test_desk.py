@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from alertbot.commands.desk import NOT_IN_TIME, NOT_STORED, NotTakenError, offered
+from alertbot.commands.desk import NOT_IN_TIME, NOT_STORED, Desk, NotTakenError, offered
+from alertbot.commands.once import UNDER_WAY, Once
 from alertbot.domain.events import Parsed
+from alertbot.notifiers.slack_blocks import ACTS
 from alertbot.sources import SOURCES
-from alertbot.sources.slack import Submission, User
+from alertbot.sources.slack import SlashCommand, Submission, User
 from alertbot.store.memory import MemoryStore
-from tests.commands.desks import ADesk, a_desk, body_of, text_of
+from tests.commands.desks import PATIENCE, ADesk, a_desk, body_of, text_of
 
 
 async def test_with_the_store_away_whoever_pressed_is_told_so_alone(it: ADesk) -> None:
@@ -84,6 +87,42 @@ async def test_what_slack_sends_again_is_done_once(it: ADesk) -> None:
     await it.desk.idle()
     notes = [e for e in (await it.bot.store.entries(incident=incident)).entries if e.reason == "note_added"]
     assert len(notes) == 1
+
+
+def another(it: ADesk) -> Desk:
+    """The desk of another replica on the same store."""
+    return Desk(it.bot, it.desk.terms, it.desk.session, PATIENCE)
+
+
+async def test_what_slack_sends_again_to_another_replica_is_done_once_too(it: ADesk) -> None:
+    incident = await it.fire()
+    who = User(it.slack.workspace.user("alice"), "alice")
+    dialog = Submission(who, "note", "V1", f'{{"incident": "{incident}", "channel": "C1"}}', {"text": "a dialog"})
+    typed = SlashCommand("/incident", who.id, f"note {incident} a command", "alice", "C1", "ops", "", "T1")
+    press = it.press("escalate", incident, block=f"{ACTS}7")
+    desks = it.desk, another(it)
+    answers = [await desk.interaction(dialog, "") for desk in desks]
+    assert answers == [None, None], "the dialog closes both times"
+    said = [text_of(await desk.command(typed, "")) for desk in desks]
+    assert ["done already" in text for text in said] == [False, True]
+    await asyncio.gather(*(desk.interaction(press, "") for desk in desks))
+    await asyncio.gather(*(desk.idle() for desk in desks))
+    taken = Counter(raw.source for raw in it.bot.taken)
+    assert (taken["note"], taken["escalate"]) == (2, 1)
+    assert it.told().count("Somebody has just done that.") == 1
+
+
+async def test_what_a_replica_began_that_died_is_not_taken_for_done(it: ADesk) -> None:
+    incident = await it.fire()
+    who = User(it.slack.workspace.user("alice"), "alice")
+    kept = f'{{"incident": "{incident}", "channel": "C1"}}'
+    sent = Submission(who, "note", "V1", kept, {"text": "the disk is full"})
+    assert await Once(it.bot.store, it.bot.clock).first(sent.view)
+    await it.desk.interaction(sent, "")
+    assert "note" not in {raw.source for raw in it.bot.taken}, "the other one may be at it"
+    it.bot.moved.advance(UNDER_WAY)
+    await it.desk.interaction(sent, "")
+    assert body_of(it.bot)["text"] == "the disk is full"
 
 
 async def test_who_may_not_act_is_told_alone_and_it_is_recorded(it: ADesk) -> None:
