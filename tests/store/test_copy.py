@@ -11,9 +11,10 @@ from click.testing import CliRunner
 
 from alertbot.cli import cli
 from alertbot.store import open_store
-from alertbot.store.base import Store, StoreUnusable
+from alertbot.store.base import Changes, Store, StoreUnusable
 from alertbot.store.copy import copy
-from tests.store.builders import at, raw, want
+from alertbot.store.memory import MemoryStore
+from tests.store.builders import at, parked, raw, want
 from tests.store.filled import EVENTS, LANE, LEASE, OVER, POSTS, STORM, contents, fill
 
 
@@ -48,6 +49,19 @@ async def test_a_bot_goes_on_with_the_copy_as_it_would_have(tmp_path: Path, redi
         assert await new.claim(OVER.lane, at(9), "z", LEASE, 100) == [], "a storm that is over stays so"
         assert await new.spend([POSTS], at(8.5)) == at(9)
         assert await new.spend([EVENTS], at(9)) == at(3600)
+
+
+async def test_what_is_parked_refers_to_its_event_by_the_seq_that_it_has_in_the_copy() -> None:
+    old, new = MemoryStore(), MemoryStore()
+    forgotten, kept = await old.append([raw(b"forgotten"), raw(b"kept", at(5))])
+    item = parked(f"e{kept}", "event", str(kept), at(5), b"kept")
+    await old.commit(Changes(done=[forgotten, kept], parked=[item]))
+    await old.trim(at(1))
+    await copy(old, new, at(9))
+    (copied,) = await new.parked()
+    assert (copied.id, copied.ref) == ("e1", "1")
+    assert await new.retry_parked(copied.id, at(9))
+    assert [e.event.body for e in await new.undecided(9)] == [b"kept"]
 
 
 class Opened:
