@@ -249,8 +249,10 @@ class App:
     def banner(self) -> list[str]:
         """What a person should know at the start, a line each."""
         settings = self.config.settings
+        own = self._own_url(self.config)
         lines = [
-            f"alertbot {alertbot.__version__} serves on {self.view.external_url}, store {_shown(settings.store.url)}"
+            f"alertbot {alertbot.__version__} serves on {own}, store {_shown(settings.store.url)}",
+            *([f"people reach it at {self.view.external_url}"] if settings.web.external_url else []),
         ]
         if not settings.web.webhook_tokens or not settings.web.api_tokens:
             open_ = "anybody who can reach it may use it" if self._insecure else "on loopback only"
@@ -446,10 +448,8 @@ class App:
 
     def _view(self, config: Config) -> View:
         settings = config.settings.web
-        host, port = _host_port(settings.listen)
-        own = f"http://{host if host not in ('', '0.0.0.0', '::') else 'localhost'}:{self.port or port}/"  # noqa: S104  # compared, not bound
         return View(
-            external_url=settings.external_url or own,
+            external_url=settings.external_url or self._own_url(config),
             webhook_tokens=tuple(t.get_secret_value() for t in settings.webhook_tokens),
             api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
             webhook_secrets={
@@ -467,6 +467,10 @@ class App:
                 if i.dry is not None
             ),
         )
+
+    def _own_url(self, config: Config) -> str:
+        host, port = _host_port(config.settings.web.listen)
+        return f"http://{host if host not in ('', '0.0.0.0', '::') else 'localhost'}:{self.port or port}/"  # noqa: S104  # compared, not bound
 
     def _notifiers(self, config: Config) -> dict[Address, Notifier]:
         host = urlsplit(self.view.external_url).hostname or ""

@@ -39,9 +39,13 @@ def copy_command(source: str, target: str) -> None:
 
 async def _copy(source: str, target: str) -> Copied:
     try:
+        there = open_store(source, readonly=True)
         stores = open_store(source), open_store(target)
     except ValueError as e:
         raise CouldNot(str(e)) from None
+    # A mistyped FROM would be made, and copied, empty.
+    await there.open()
+    await there.close()
     opened = []
     try:
         for store in stores:

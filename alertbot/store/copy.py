@@ -35,13 +35,13 @@ class Copied:
 async def copy(source: Store, target: Store, now: datetime) -> Copied:
     """Copies all of an open store into an open, empty one. Nobody else may use either meanwhile.
 
-    Raises `StoreUnusable` where the target is not empty, or another replica works on the source. A copy that breaks
-    off leaves a target that is not empty: begin again with a new one.
+    Raises `StoreUnusable` where the target is not empty, or a replica lives on either. A copy that breaks off leaves a
+    target that is not empty: begin again with a new one.
     """
     if (await target.events(_BEGINNING, 0, 1)) or (await target.incidents(limit=1)).incidents:
         raise StoreUnusable("the target is not empty: nothing was copied; name a new file, or another ?prefix=")
-    if (await source.renew(now)).others:
-        raise StoreUnusable("another replica still works on the source: stop all of them, and wait 15 seconds")
+    if (await source.renew(now)).others or (await target.renew(now)).others:
+        raise StoreUnusable("a replica still works on one of the two: stop all of them, and wait 15 seconds")
     copied = Copied()
     seqs = await _copy_events(source, target, copied)
     incidents = [i async for i in _incidents(source)][::-1]  # the newest of a key is the one that comes last

@@ -92,6 +92,10 @@ class RedisStore(Looks):
         """
         await self._link.open()
 
+    async def examine(self) -> list[str]:
+        """What an operator should know of this Redis before a start; writes nothing. Raises what `open` would."""
+        return await self._link.examine()
+
     async def close(self) -> None:
         await self._link.close()
 

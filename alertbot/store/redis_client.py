@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.resources
+import os
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -101,6 +102,8 @@ class Client:
     def connect(self) -> None:
         """Makes the client; connections are made when they are needed."""
         a = self.address
+        if a.ca is not None and not os.access(a.ca, os.R_OK):
+            raise StoreUnusable(f"{a.shown}: ?ca={a.ca} cannot be read")
         common: dict[str, Any] = {
             "username": a.user,
             "password": a.password,
@@ -262,8 +265,16 @@ class Client:
     def _translate(self, error: Exception) -> StoreError:
         """Whose fault it is, and what to do."""
         shown, said = self.address.shown, str(error)
-        if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+        if isinstance(error, AuthenticationError | AuthorizationError) and self.address.password is None:
+            return StoreUnusable(f"{shown} wants a password, and store.url has none: redis://[USER]:PASSWORD@HOST")
+        if isinstance(error, NoPermissionError):
+            return StoreUnusable(f"{shown} refuses us ({said}): give its user the right; docs/running.md has them all")
+        if isinstance(error, AuthenticationError | AuthorizationError):
             return StoreUnusable(f"{shown} refuses us ({said}): check the user and the password in store.url")
+        if isinstance(error, OutOfMemoryError):
+            return StoreUnavailable(f"{shown} is full, and takes nothing: make room, or raise its maxmemory ({said})")
+        if "CERTIFICATE_VERIFY_FAILED" in said:
+            return StoreUnavailable(f"{shown}: {said} Name the file of its authority's certificate: ?ca=FILE")
         passes = isinstance(error, _PASSES_TOO) or said.startswith(_PASSES)
         if isinstance(error, ResponseError) and not passes:
             return StoreError(f"{shown}: {said}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import struct
 import threading
@@ -17,7 +18,7 @@ import uvloop
 
 from alertbot.redis_url import RedisUrl
 from alertbot.store import open_store
-from alertbot.store.base import Changes, Store, StoreUnavailable, StoreUnusable
+from alertbot.store.base import Changes, Store, StoreError, StoreUnavailable, StoreUnusable
 from alertbot.store.redis import RedisStore
 from alertbot.store.redis_client import Client
 from alertbot.store.redis_settings import durability, eviction
@@ -113,6 +114,30 @@ async def test_a_wrong_password_is_the_operators_to_mend_and_is_not_shown(start:
     with pytest.raises(StoreUnusable, match="check the user and the password") as refused:
         await open_store(f"redis://:wr0ng@127.0.0.1:{server.port}").open()
     assert "wr0ng" not in str(refused.value)
+
+
+async def test_what_keeps_a_bot_from_its_redis_is_said_with_what_to_do(start: Start, tmp_path: Path) -> None:
+    locked, full = start(save='""', requirepass="right"), start(maxmemory="1", save='""')
+    with locked.client() as client:
+        client.execute_command("ACL", "SETUSER", "bot", "on", ">pw", "~*", "+@all", "-evalsha", "-set")
+    at_locked, certificate = f"127.0.0.1:{locked.port}", tmp_path / "nosuch.crt"
+    table = [
+        # A password that is asked for and not given is told from one that is wrong.
+        (f"redis://{at_locked}", StoreUnusable, "wants a password, and store.url has none"),
+        # A user that may not do all is told what it may not.
+        (f"redis://bot:pw@{at_locked}", StoreUnusable, r"'set' command.*give its user the right"),
+        # A database that is not there is not one that hides its settings.
+        (f"redis://:right@{at_locked}/99", StoreError, "DB index is out of range"),
+        # A server without room says so, and what to do.
+        (full.url, StoreUnavailable, "is full, and takes nothing: make room, or raise its maxmemory"),
+        # A file of certificates that is not there is named.
+        (f"rediss://{at_locked}?ca={certificate}", StoreUnusable, re.escape(f"?ca={certificate} cannot be read")),
+    ]
+    for url, kind, said in table:
+        with pytest.raises(kind, match=said) as refused:
+            await open_store(url).open()
+        assert "right@" not in str(refused.value)
+        assert "pw" not in str(refused.value)
 
 
 async def test_a_full_redis_takes_nothing_and_loses_nothing(start: Start) -> None:
