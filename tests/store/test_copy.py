@@ -87,15 +87,6 @@ async def test_a_store_that_has_something_is_not_copied_into(tmp_path: Path) -> 
             await copy(old, new, at(0))
 
 
-async def test_a_store_that_another_replica_works_on_is_not_copied(
-    tmp_path: Path, redis_url: Callable[[], str]
-) -> None:
-    url = redis_url()
-    async with Opened(url), Opened(url) as source, Opened(f"sqlite:///{tmp_path / 'b.db'}") as new:
-        with pytest.raises(StoreUnusable, match="stop all of them"):
-            await copy(source, new, at(9))
-
-
 async def test_a_store_on_which_a_replica_lives_is_neither_copied_nor_copied_into(
     tmp_path: Path, redis_url: Callable[[], str]
 ) -> None:
