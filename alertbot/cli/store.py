@@ -27,8 +27,8 @@ def store_group() -> None:
 def copy_command(source: str, target: str) -> None:
     """Copy one store's contents into another, empty one. Both are URLs as in `store.url`.
 
-    Stop alertbot first, all replicas, and start it with the new store.url after. FROM stays, brought up to this
-    version's schema.
+    Stop alertbot first, all replicas, and start it with the new store.url after. FROM stays as it is. This has to
+    be the version of alertbot that served it last, or one of the same schema.
 
     \b
     Example: alertbot store copy sqlite:////var/lib/alertbot.db redis://redis.example.org/0
