@@ -49,6 +49,8 @@ SLICE: Final = 500
 BATCH: Final = 64
 #: Alerts decided in one transaction at the most, if it is more than one event.
 BATCH_ALERTS: Final = 100
+#: Alerts looked at anew in one transaction, with all of their incidents.
+ADOPTED: Final = 200
 #: Incidents woken in one transaction.
 WAKES: Final = 500
 #: Bytes of accepted bodies that may wait to be decided. Above, the door answers 503.
@@ -497,7 +499,7 @@ class Engine:
             now = self.clock.now()
             after = ("", "")
             changed = 0
-            while page := await self.store.firing(after, 1000):
+            while page := await self.store.firing(after, ADOPTED):
                 places = {(a.incident, a.identity) for a in page}
                 loaded = await self.store.load(Keys(members=frozenset(a.incident for a in page)))
                 alerts = [(a, reindexed(policy, a)) for a in loaded.alerts if (a.incident, a.identity) in places]
