@@ -25,14 +25,16 @@ FROM python:3.11-slim
 ENV PATH=/opt/alertbot/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # A fixed uid, so that the owner of a mounted volume can be set to it; /data is made first, for a volume takes over
 # the owner of the folder it is mounted on.
-RUN useradd --system --uid 10001 --user-group --home-dir /data --no-create-home alertbot \
+RUN groupadd --system --gid 10001 alertbot \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /data --no-create-home alertbot \
     && install -d -o alertbot -g alertbot -m 0750 /data
 COPY --from=build /opt/alertbot /opt/alertbot
 COPY alertbot.example.yml /etc/alertbot/alertbot.yml
 # `runbooks.path: runbooks/` is relative to the configuration: mount your own over /runbooks.
 COPY runbooks /runbooks
 RUN ln -s /runbooks /etc/alertbot/runbooks
-USER alertbot
+# By number, for Kubernetes' runAsNonRoot.
+USER 10001:10001
 # `store.url: sqlite:///alertbot.db` is relative to the working directory.
 WORKDIR /data
 VOLUME /data

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -46,7 +46,7 @@ from alertbot.enrich.prometheus import Prometheus
 from alertbot.enrich.runbooks import Runbook, Runbooks, runbooks_of
 from alertbot.enrich.slo import Budgets
 from alertbot.life import Life
-from alertbot.limiter import StoredLimiter
+from alertbot.limiter import StoredLimiter, WhileOurs
 from alertbot.notifiers import Shared, build
 from alertbot.notifiers.base import Links, Notifier
 from alertbot.notifiers.pagerduty_rest import PagerDutyRest, RestError
@@ -70,6 +70,9 @@ log = logging.getLogger("alertbot")
 
 #: How often what is older than `retention` is forgotten, in seconds.
 TRIM_EVERY: Final = 3600.0
+#: How often a store that did not take a webhook is looked at, in seconds; and what is written there then.
+LOOK_EVERY: Final = 1.0
+LOOKED_META: Final = "looked"
 #: Where the store remembers the policy that open alerts were last looked at by.
 POLICY_META: Final = "policy"
 
@@ -145,6 +148,9 @@ class App:
         self._stack = AsyncExitStack()
         self._stop = asyncio.Event()
         self._away = "not started yet"
+        self._refusal = ""
+        """Why the store did not take the last webhook; empty once it takes again."""
+        self._refused = asyncio.Event()
         self.view = self._view(self.config)
         self.desk = Desk(self, self._terms(self.config, Runbooks()))
         self.socket = Socket(self.desk, self.metrics)
@@ -184,8 +190,8 @@ class App:
             settings = self.config.settings.global_
             self.socket.use(plain(settings.slack_app_token), settings.slack_api_url)
             await self._listen(stack, listening)
-            trimming = asyncio.create_task(self._trim(), name="trim")
-            stack.push_async_callback(_cancel, trimming)
+            for work in (self._trim(), self._look_at_store()):
+                stack.push_async_callback(_cancel, asyncio.create_task(work))
             self._tell_secrets(self.config)
             self.metrics.config_last_reload_successful.set(1)
             self.metrics.config_last_reload_success_timestamp.set(self.time.now().timestamp())
@@ -250,8 +256,10 @@ class App:
     def banner(self) -> list[str]:
         """What a person should know at the start, a line each."""
         settings = self.config.settings
+        own = self._own_url(self.config)
         lines = [
-            f"alertbot {alertbot.__version__} serves on {self.view.external_url}, store {_shown(settings.store.url)}"
+            f"alertbot {alertbot.__version__} serves on {own}, store {_shown(settings.store.url)}",
+            *([f"people reach it at {self.view.external_url}"] if settings.web.external_url else []),
         ]
         if not settings.web.webhook_tokens or not settings.web.api_tokens:
             open_ = "anybody who can reach it may use it" if self._insecure else "on loopback only"
@@ -323,9 +331,10 @@ class App:
         try:
             seq = await self.engine.accept(raw, parsed, wait=wait, decided=decided)
         except StoreUnavailable as e:
-            self._away = str(e)
+            self._refusal = str(e)
+            self._refused.set()
             raise
-        self._away = ""
+        self._taken()
         self.metrics.events_received.labels(source).inc()
         return seq
 
@@ -368,7 +377,7 @@ class App:
 
     def readiness(self) -> tuple[bool, str]:
         """Whether requests make sense now, and why not."""
-        why = self._away or self.engine.failing
+        why = self._away or self._refusal or self.engine.failing
         return not why, why
 
     async def reload(self) -> list[str]:
@@ -440,10 +449,8 @@ class App:
 
     def _view(self, config: Config) -> View:
         settings = config.settings.web
-        host, port = _host_port(settings.listen)
-        own = f"http://{host if host not in ('', '0.0.0.0', '::') else 'localhost'}:{self.port or port}/"  # noqa: S104  # compared, not bound
         return View(
-            external_url=settings.external_url or own,
+            external_url=settings.external_url or self._own_url(config),
             webhook_tokens=tuple(t.get_secret_value() for t in settings.webhook_tokens),
             api_tokens=tuple(t.get_secret_value() for t in settings.api_tokens),
             webhook_secrets={
@@ -462,14 +469,19 @@ class App:
             ),
         )
 
+    def _own_url(self, config: Config) -> str:
+        host, port = _host_port(config.settings.web.listen)
+        return f"http://{host if host not in ('', '0.0.0.0', '::') else 'localhost'}:{self.port or port}/"  # noqa: S104  # compared, not bound
+
     def _notifiers(self, config: Config) -> dict[Address, Notifier]:
         host = urlsplit(self.view.external_url).hostname or ""
         self.limiter.rates = compile_rates(config.settings.global_.limits)
         self.outbox.page = self.view.external_url
+        limiter = WhileOurs(self.limiter, self.time, self.outbox.still_ours)
         token = plain(config.settings.global_.pagerduty_api_token)
         rest = PagerDutyRest(token, config.settings.global_.pagerduty_api_url) if token else None
         self.remote_keys.ask = rest.keys_of if rest is not None else None
-        shared = Shared(session=self._session, host=host, limiter=self.limiter, buttons=offered(), rest=rest)
+        shared = Shared(session=self._session, host=host, limiter=limiter, buttons=offered(), rest=rest)
         made = {key: build(key[1], i, shared) for key, i in config.integrations.items()}
         self._clients = AsyncExitStack()
         if rest is not None:
@@ -586,6 +598,19 @@ class App:
         if watches or self.config.policy.heartbeats:
             body = json.dumps({"watches": watches, "started": started}).encode()
             await self.accept("heartbeats", body, SOURCES["heartbeats"](body, self.time.now()), "")
+
+    def _taken(self) -> None:
+        self._refusal = ""
+        self._refused.clear()
+
+    async def _look_at_store(self) -> None:
+        """Finds out that a store takes again which did not: a balancer sends nothing to who is not ready."""
+        while True:
+            await self._refused.wait()
+            await asyncio.sleep(LOOK_EVERY)
+            with suppress(StoreError):
+                await self.store.set_meta(LOOKED_META, self.time.now().isoformat())
+                self._taken()
 
     async def _trim(self) -> None:
         """Every hour: forget what is older than `retention`."""

@@ -46,5 +46,8 @@ class Backlog(Generic[T]):
                 self._impassable -= not passable
                 return
 
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._others)
+
     def __iter__(self) -> Iterator[T]:
         return chain(self._urgent, (item for item, _ in self._others))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from alertbot.clock import Clock
 from alertbot.domain.budgets import COUNTED, CRITICAL, KEPT, RATES, Budget, Rate
+from alertbot.notifiers.base import Limiter
 from alertbot.store.base import Store
 
 
@@ -43,3 +44,24 @@ class StoredLimiter:
         """The budget of one channel, workspace, key or address."""
         rate = self.rates[what]
         return Budget(f"{what}:{whose}", rate.count, rate.per, int(rate.count * KEPT[urgency]))
+
+
+@dataclass(frozen=True, slots=True)
+class WhileOurs:
+    """A limiter that lets a call be made only while `ours` says that what is worked on is still this replica's.
+
+    Asked after the call was counted: whoever is paused there for long must not make it. A page that is triggered after
+    another replica resolved it would stay open.
+    """
+
+    limiter: Limiter
+    clock: Clock
+    ours: Callable[[], Awaitable[bool]]
+
+    async def spend(self, what: str, whose: str, urgency: int, method: str = "") -> datetime | None:
+        """As the limiter says; what is not ours any more is for later, and by then another's."""
+        until = await self.limiter.spend(what, whose, urgency, method)
+        return self.clock.now() if until is None and not await self.ours() else until
+
+    async def put_off(self, key: str, after: timedelta) -> datetime:
+        return await self.limiter.put_off(key, after)

@@ -155,7 +155,9 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().join_path(template, parent)
 
 
+@cache
 def _environment(folder: Path) -> SandboxedEnvironment:
+    """One for all who ask: compiling a template takes many times as long as filling it."""
     env = _Environment(
         loader=FileSystemLoader(folder),
         undefined=StrictUndefined,

@@ -94,6 +94,15 @@ def redis_url(redis_server: RedisServer) -> Callable[[], str]:
     return lambda: f"{redis_server.url}?prefix=t{os.getpid()}-{next(_numbers)}"
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def new_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Makes the URL of a new, empty store, of each kind that outlives a process."""
+    if request.param == "redis":
+        made: Callable[[], str] = request.getfixturevalue("redis_url")
+        return made
+    return lambda: f"sqlite:///{tmp_path / f'{next(_numbers)}.db'}"
+
+
 def _require(name: str) -> Path:
     found = find_server(name)
     if found is None:

@@ -18,7 +18,7 @@ from alertbot.render import check_templates
 @cli.command()
 @config_option
 @click.option("--rules", "rules", multiple=True, metavar="GLOB", help="Prometheus rule files to check too.")
-@click.option("--online", is_flag=True, help="Ask Slack and PagerDuty too. Nothing is posted.")
+@click.option("--online", is_flag=True, help="Ask Slack, PagerDuty and Redis too. Nothing is posted or written.")
 @click.argument("more", nargs=-1, metavar="[MORE RULES]…")
 @json_option
 def check(config_file: Path, rules: tuple[str, ...], online: bool, more: tuple[str, ...], as_json: bool) -> None:
@@ -26,7 +26,8 @@ def check(config_file: Path, rules: tuple[str, ...], online: bool, more: tuple[s
 
     Prints one `file:line: what` for each problem, and exits 1 if there is any. Warnings do not count. Of an alert
     it asks: is there a runbook_url, or a file in runbooks.path that is for it? is its severity known? does a route
-    take it, or the root only? With --online also: which scope, channel or token is missing?
+    take it, or the root only? With --online also: which scope, channel or token is missing? Does Redis answer,
+    and do its settings keep what it is given?
 
     \b
     Example: alertbot check --config alertbot.yml --rules 'rules/*.yml'

@@ -27,7 +27,8 @@ def store_group() -> None:
 def copy_command(source: str, target: str) -> None:
     """Copy one store's contents into another, empty one. Both are URLs as in `store.url`.
 
-    Stop alertbot first, all replicas, and start it with the new store.url after. FROM stays as it is.
+    Stop alertbot first, all replicas, and start it with the new store.url after. FROM stays, brought up to this
+    version's schema.
 
     \b
     Example: alertbot store copy sqlite:////var/lib/alertbot.db redis://redis.example.org/0
@@ -38,9 +39,13 @@ def copy_command(source: str, target: str) -> None:
 
 async def _copy(source: str, target: str) -> Copied:
     try:
+        there = open_store(source, readonly=True)
         stores = open_store(source), open_store(target)
     except ValueError as e:
         raise CouldNot(str(e)) from None
+    # A mistyped FROM would be made, and copied, empty.
+    await there.open()
+    await there.close()
     opened = []
     try:
         for store in stores:

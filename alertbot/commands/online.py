@@ -1,4 +1,4 @@
-"""`alertbot check --online`: asks Slack and PagerDuty whether they would take what the config makes of them.
+"""`alertbot check --online`: asks Slack, PagerDuty and Redis whether they would take what the config makes of them.
 
 Nothing is posted, and no event is raised: so a routing key is not asked about.
 """
@@ -16,6 +16,9 @@ from alertbot.config.problems import Path, Problem
 from alertbot.config.secrets import plain
 from alertbot.notifiers.pagerduty_rest import PagerDutyRest, RestError
 from alertbot.notifiers.slack_api import LostError, RefusedError, SlackApi
+from alertbot.redis_url import SCHEMES
+from alertbot.store.base import StoreError
+from alertbot.store.redis import RedisStore
 
 #: Seconds for one question.
 SECONDS: Final = 10.0
@@ -35,7 +38,25 @@ async def check_online(config: Config) -> Found:
     found = Found()
     await _slack(config, found)
     await _pagerduty(config, found)
+    await _store(config, found)
     return found
+
+
+async def _store(config: Config, found: Found) -> None:
+    """A file is looked at by the bot that has it."""
+    settings = config.settings.store
+    if not settings.url.startswith(SCHEMES):
+        return
+    redis = RedisStore(
+        settings.url,
+        allow_eviction=settings.allow_eviction,
+        wait_replicas=settings.wait_replicas,
+        wait_disk=settings.wait_disk,
+    )
+    try:
+        found.notes += await redis.examine() or ["Redis: it answers, and its settings keep what it is given"]
+    except StoreError as error:
+        found.problems.append(config.problem(("store", "url"), str(error)))
 
 
 async def _slack(config: Config, found: Found) -> None:

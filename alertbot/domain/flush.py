@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from alertbot.domain import deadlines, escalate, heartbeats, inhibit, lifecycle, releases, silences
 from alertbot.domain.levels import REMINDED
 from alertbot.domain.model import Alert, AlertStatus, Cause, Hold, Incident, IncidentStatus, Level
 from alertbot.domain.muting import muted
 from alertbot.domain.reasons import Reason
+from alertbot.domain.values import copied
 from alertbot.domain.work import Work
 
 _S = IncidentStatus
@@ -71,14 +72,14 @@ def _flush(work: Work, incident: Incident) -> None:
     settled without a word. 3. The step that follows for the incident.
     """
     if _too_early(work, incident):
-        work.incidents[incident.id] = replace(incident, flush_at=work.now)
+        work.incidents[incident.id] = copied(incident, flush_at=work.now)
         return
     seen = _look(work, incident)
     releases.must_not_be_quiet(work, [*seen.fresh, *seen.held])
     # What is due already is a window's end, and that has an event of its own.
     ends = [a.hold.until for a in seen.held if a.hold and a.hold.until and a.hold.until > work.now]
     next_look = min(ends, default=None)
-    counted = replace(
+    counted = copied(
         incident,
         cause=_cause_of(incident),
         flush_at=next_look,
@@ -96,7 +97,7 @@ def _flush(work: Work, incident: Incident) -> None:
 def _cause_of(incident: Incident) -> Cause | None:
     """What led to this flush. The time that it was meant to wait is no delay of ours."""
     cause, meant = incident.cause, incident.flush_at
-    return replace(cause, at=max(cause.at, meant)) if cause is not None and meant is not None else cause
+    return copied(cause, at=max(cause.at, meant)) if cause is not None and meant is not None else cause
 
 
 def _too_early(work: Work, incident: Incident) -> bool:
@@ -128,7 +129,7 @@ def _look(work: Work, incident: Incident) -> _Seen:
             seen.released = seen.released or (hold is None and alert.hold is not None)
         elif alert.announced:
             seen.gone.append(alert)
-            work.put(replace(alert, settled=True, hold=None))
+            work.put(copied(alert, settled=True, hold=None))
         else:
             _settle_unsaid(work, alert)
     return seen
@@ -145,11 +146,11 @@ def _flush_untold(work: Work, incident: Incident, seen: _Seen) -> None:
             reason = Reason.HOLD_ENDED
         work.open(incident, reason, [*seen.told, *seen.fresh])
     elif seen.held:
-        work.incidents[incident.id] = replace(lifecycle.step(incident, _S.HELD), cause=None)
+        work.incidents[incident.id] = copied(lifecycle.step(incident, _S.HELD), cause=None)
     else:
         at = incident.resolved_at if incident.status is _S.RESOLVED else work.now
         repeat_at = incident.repeat_at if seen.told else None
-        ended = replace(lifecycle.step(incident, _S.RESOLVED), resolved_at=at, repeat_at=repeat_at, cause=None)
+        ended = copied(lifecycle.step(incident, _S.RESOLVED), resolved_at=at, repeat_at=repeat_at, cause=None)
         work.incidents[incident.id] = ended
 
 
@@ -164,7 +165,7 @@ def _flush_told(work: Work, before: Incident, incident: Incident, seen: _Seen) -
     elif _counts(before) != _counts(incident):
         work.tell(incident, Reason.ALERTS_CHANGED)
     else:
-        work.incidents[incident.id] = replace(incident, flushed_at=work.now, cause=None)
+        work.incidents[incident.id] = copied(incident, flushed_at=work.now, cause=None)
 
 
 def _counts(incident: Incident) -> tuple[int, int, int]:
@@ -177,15 +178,15 @@ def _gain(work: Work, incident: Incident, seen: _Seen) -> None:
     reason = Reason.HOLD_ENDED if seen.released else Reason.NEW_ALERT
     if work.policy.rank(incident.severity) == len(work.policy.severities):
         # The config has no such severity any more.
-        incident = replace(incident, severity=work.worst(seen.told or seen.fresh))
+        incident = copied(incident, severity=work.worst(seen.told or seen.fresh))
     if work.policy.rank(worst) < work.policy.rank(incident.severity):
-        incident = replace(incident, severity=worst)
+        incident = copied(incident, severity=worst)
         reason = Reason.SEVERITY_RAISED
     work.announce(seen.fresh)
     if incident.status is _S.ACKNOWLEDGED:
         incident = work.again(incident)
     incident = deadlines.rated(work.policy, incident)
-    work.tell(replace(incident, repeat_at=work.next_repeat(incident), joined_at=work.now), reason)
+    work.tell(copied(incident, repeat_at=work.next_repeat(incident), joined_at=work.now), reason)
 
 
 def _hold(work: Work, alert: Alert, hold: Hold | None) -> Alert:
@@ -193,7 +194,7 @@ def _hold(work: Work, alert: Alert, hold: Hold | None) -> Alert:
     before = alert.hold
     if hold == before:
         return alert
-    after = replace(alert, hold=hold)
+    after = copied(alert, hold=hold)
     if hold is not None and hold.windows:
         after = releases.credit(work, after, hold)
     work.put(after)
@@ -207,7 +208,7 @@ def _hold(work: Work, alert: Alert, hold: Hold | None) -> Alert:
 
 def _settle_unsaid(work: Work, alert: Alert) -> None:
     held = alert.hold is not None
-    work.put(replace(alert, settled=True, hold=None, cleared=held))
+    work.put(copied(alert, settled=True, hold=None, cleared=held))
     reason = Reason.CLEARED_WHILE_HELD if held else Reason.RESOLVED_BEFORE_NOTIFY
     work.say("alert", reason, alert=alert, by=alert.hold.by if alert.hold else "")
 
@@ -219,10 +220,10 @@ def _stop_flapping(work: Work, incident: Incident) -> None:
     """It was quiet for long enough: whatever holds now is told to everybody again, after a mute if it fires."""
     mute = muted(work.policy, work.route(incident), work.now)
     if mute is not None and incident.told:
-        work.incidents[incident.id] = replace(incident, quiet_at=mute.until)
+        work.incidents[incident.id] = copied(incident, quiet_at=mute.until)
         work.say("incident", Reason.MUTED, incident=incident.id, by=mute.by, until=mute.until)
         return
-    calm = replace(incident, flapping=False, quiet_at=None, changes=())
+    calm = copied(incident, flapping=False, quiet_at=None, changes=())
     waits = deadlines.waits(calm)
     work.tell(deadlines.begun(work.policy, calm, work.now) if waits else calm, Reason.FLAPPING_ENDED)
 
@@ -247,10 +248,10 @@ def _repeat(work: Work, incident: Incident) -> None:
     or are held by then.
     """
     route = work.route(incident)
-    later = replace(incident, repeat_at=work.now + route.repeat_interval)
+    later = copied(incident, repeat_at=work.now + route.repeat_interval)
     firing = [a for a in work.situation.members(incident.id) if a.firing and a.announced]
     if incident.status is _S.ACKNOWLEDGED or not firing:
-        work.incidents[incident.id] = replace(incident, repeat_at=None)
+        work.incidents[incident.id] = copied(incident, repeat_at=None)
         return
     held = _kept_back(work, incident)
     work.incidents[incident.id] = later
@@ -258,12 +259,12 @@ def _repeat(work: Work, incident: Incident) -> None:
         work.say("incident", Reason.FLAPPING, incident=incident.id)
     elif held is not None:
         if held.reason is Reason.MUTED:
-            work.incidents[incident.id] = replace(later, repeat_at=held.until)
+            work.incidents[incident.id] = copied(later, repeat_at=held.until)
         work.say("incident", held.reason, incident=incident.id, by=held.by, until=held.until)
     elif not incident.told:
-        work.open(replace(incident, firing=len(firing)), Reason.STILL_FIRING, firing)
+        work.open(copied(incident, firing=len(firing)), Reason.STILL_FIRING, firing)
     else:
-        reminded = replace(later, reminders=incident.reminders + 1)
+        reminded = copied(later, reminders=incident.reminders + 1)
         work.incidents[incident.id] = reminded
         level = Level(_S.OPEN, reminded.openings, reminded.reminders, reminded.reminders)
         before = work.situation.incidents.get(incident.id, incident)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from alertbot.domain.model import Incident, IncidentStatus
+from alertbot.domain.values import copied
 
 _S = IncidentStatus
 
@@ -47,4 +47,4 @@ def step(incident: Incident, to: IncidentStatus) -> Incident:
         return incident
     if to not in STEPS[incident.status]:
         raise IllegalStep(f"{incident.id}: {incident.status} → {to}")
-    return replace(incident, status=to)
+    return copied(incident, status=to)

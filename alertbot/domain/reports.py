@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alertbot.domain import episodes, inhibit, lifecycle, silences
@@ -48,7 +47,7 @@ def report(work: Work, event: AlertsReported) -> None:
     match_severity = severities_of(work.policy)
     heard = {_report_one(work, event, report, match_severity.with_severity(report.labels)) for report in event.alerts}
     for incident, firing in work.firing.items():
-        work.incidents[incident] = replace(work.incidents[incident], firing=firing)
+        work.incidents[incident] = copied(work.incidents[incident], firing=firing)
     _look_at_waiting(work)
     if event.truncated > 0 and not any(r.firing for r in event.alerts):
         _cut_off(work, event, heard)
@@ -96,7 +95,7 @@ def _present(row: Alert, report: ReportedAlert) -> ReportedAlert:
     end = row.cleared_end
     if row.firing or end is None or episodes.is_open(report.starts_at, end, row.cleared_start):
         return report
-    return replace(report, starts_at=end + timedelta(microseconds=1))
+    return copied(report, starts_at=end + timedelta(microseconds=1))
 
 
 def _unheard(
@@ -129,7 +128,7 @@ def _unheard(
 def labelled(policy: Policy, alert: Alert, labels: Mapping[str, str]) -> Alert:
     """The alert with these labels, `alertbot_severity` among them, and with what this policy makes of them."""
     found = inhibit.sides(policy, labels)
-    return replace(
+    return copied(
         alert,
         labels=labels,
         severity=labels[SEVERITY_LABEL],
@@ -178,11 +177,11 @@ def _opens(work: Work, event: AlertsReported, rows: Sequence[Alert]) -> None:
             if row is not None and row.announced and row.settled:
                 # People saw it among the resolved ones.
                 counted = work.incidents[incident.id]
-                work.incidents[incident.id] = replace(counted, resolved=max(0, counted.resolved - 1))
+                work.incidents[incident.id] = copied(counted, resolved=max(0, counted.resolved - 1))
     for row in rows:
         known = work.row(row.incident, row.identity)
         if known is not None and row.incident not in went:
-            work.put(replace(known, current=False, hold=None))
+            work.put(copied(known, current=False, hold=None))
 
 
 def _count(work: Work, incident_id: str, more: int) -> None:
@@ -201,7 +200,7 @@ def _join(work: Work, route: Route, alert: Alert) -> Incident:
         recent = found.resolved_at is not None and work.now - found.resolved_at <= route.reopen_within
         # A person resolved it and some of it still fires: it will open again, so another would be its double.
         unfinished = found.repeat_at is not None
-        again = replace(lifecycle.step(found, _S.PENDING), flush_at=None)
+        again = copied(lifecycle.step(found, _S.PENDING), flush_at=None)
         found = again if recent or unfinished or found.flapping else None
     if found is None:
         found = Incident(
@@ -241,7 +240,7 @@ def _cut_off(work: Work, event: AlertsReported, heard: set[str]) -> None:
             if alert.identity in heard or alert.status is not AlertStatus.FIRING:
                 continue
             if alert.group_key == event.group_key:
-                work.put(replace(alert, status=AlertStatus.UNKNOWN))
+                work.put(copied(alert, status=AlertStatus.UNKNOWN))
                 work.say("alert", Reason.CUT_OFF, alert=alert)
                 _schedule(work, incident)
 

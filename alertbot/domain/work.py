@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +15,7 @@ from alertbot.domain.policy import Receiver
 from alertbot.domain.reasons import NEWS, Reason
 from alertbot.domain.routing import Route
 from alertbot.domain.situation import Decision, Situation
+from alertbot.domain.values import copied
 from alertbot.domain.windows import Window, going_on
 
 _S = IncidentStatus
@@ -153,7 +153,7 @@ class Work:
         """People are told that it opens (again)."""
         self.announce(alerts)
         opened = lifecycle.step(incident, _S.OPEN)
-        opened = replace(
+        opened = copied(
             opened,
             severity=self.worst(alerts),
             openings=incident.openings + 1,
@@ -164,19 +164,19 @@ class Work:
             resolved_by=None,
             quieted=False,
         )
-        opened = replace(opened, repeat_at=self.next_repeat(opened))
+        opened = copied(opened, repeat_at=self.next_repeat(opened))
         self.tell(self.changes_state(deadlines.begun(self.policy, opened, self.now)), reason)
 
     def again(self, incident: Incident) -> Incident:
         """Its acknowledgement ended: it opens anew, and PagerDuty has to call under another key."""
-        opened = replace(
+        opened = copied(
             lifecycle.step(incident, _S.OPEN),
             openings=incident.openings + 1,
             acknowledged_at=None,
             acknowledged_by=None,
             quieted=False,
         )
-        return deadlines.begun(self.policy, replace(opened, repeat_at=self.next_repeat(opened)), self.now)
+        return deadlines.begun(self.policy, copied(opened, repeat_at=self.next_repeat(opened)), self.now)
 
     def close(
         self,
@@ -187,7 +187,7 @@ class Work:
         to: IncidentStatus = _S.RESOLVED,
     ) -> None:
         """People are told that it is over, as far as they knew of it."""
-        closed = replace(
+        closed = copied(
             deadlines.stopped(lifecycle.step(incident, to)),
             resolved_at=self.now,
             resolved_by=by,
@@ -197,7 +197,7 @@ class Work:
             quieted=False,
         )
         if incident.test:
-            closed = replace(closed, flush_at=None)
+            closed = copied(closed, flush_at=None)
         self.tell(closed if incident.test else self.changes_state(closed), reason)
 
     def worst(self, alerts: Iterable[Alert]) -> str:
@@ -208,7 +208,7 @@ class Work:
         """From now on people know that these fire."""
         for alert in alerts:
             known = self.alerts.get((alert.incident, alert.identity), alert)
-            self.put(replace(known, announced=True, hold=None))
+            self.put(copied(known, announced=True, hold=None))
 
     def next_repeat(self, incident: Incident) -> datetime:
         """When people are reminded, if nothing happens."""
@@ -223,7 +223,7 @@ class Work:
         flaps = incident.flapping or len(changes) >= rule.changes
         if flaps and not incident.flapping:
             self.say("incident", Reason.FLAPPING, incident=incident.id, details={"changes": str(len(changes))})
-        return replace(incident, changes=changes, flapping=flaps, quiet_at=self.now + rule.quiet if flaps else None)
+        return copied(incident, changes=changes, flapping=flaps, quiet_at=self.now + rule.quiet if flaps else None)
 
     # Telling.
 
@@ -242,7 +242,7 @@ class Work:
         news = revision if reason in NEWS or reopened or reason is Reason.FLAPPING_ENDED else incident.news
         # `group_interval` is between flushes: a note or an acknowledgement puts nothing off.
         flushed_at = incident.flushed_at if reason in SAID_ALREADY else self.now
-        incident = replace(incident, revision=revision, news=news, flushed_at=flushed_at)
+        incident = copied(incident, revision=revision, news=news, flushed_at=flushed_at)
         # While it waits to open (again) it is, for people, still what it was: over.
         status = incident.status if incident.told else _S.RESOLVED
         level = Level(status, incident.openings, revision, news, quiet=quiet)
@@ -250,7 +250,7 @@ class Work:
         for want in self._as_said(incident, self.wants_for(incident, why, level)):
             if want.receiver == only or not (only or (quiet and want.integration in PAGING)):
                 self.wants[want.id] = want
-        self.incidents[incident.id] = replace(incident, cause=None)
+        self.incidents[incident.id] = copied(incident, cause=None)
         if reason not in SAID_ALREADY:
             self.say("notification", why, incident=incident.id, details={"caused_by": reason.value})
 
@@ -262,8 +262,7 @@ class Work:
         if said is None or len({want.lane for want in wants if want.integration == SPEAKS}) > 1:
             return wants
         return [
-            replace(want, level=replace(want.level, said=said)) if want.integration == SPEAKS else want
-            for want in wants
+            copied(want, level=copied(want.level, said=said)) if want.integration == SPEAKS else want for want in wants
         ]
 
     def write_note(self, incident: Incident) -> None:
@@ -322,7 +321,7 @@ class Work:
         """Looks at an incident at a time, or before."""
         first = at if incident.flush_at is None else min(at, incident.flush_at)
         if first != incident.flush_at or incident.cause is None:
-            incident = replace(incident, flush_at=first, cause=incident.cause or self.cause)
+            incident = copied(incident, flush_at=first, cause=incident.cause or self.cause)
         self.incidents[incident.id] = incident
 
 
@@ -332,7 +331,7 @@ def _level_at(receiver: Receiver, incident: Incident, level: Level) -> Level:
     if name not in incident.escalated:
         return level
     rests = name in incident.resting and level.status is not _S.RESOLVED
-    return replace(
+    return copied(
         level,
         quiet=level.quiet or rests,
         escalated=incident.escalated[name],

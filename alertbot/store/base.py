@@ -166,13 +166,13 @@ class Renewal:
     """A replica lives on. It has to say so again at `again_at` (None: nobody else would ask).
 
     `taken` is how many undecided events it now has from replicas that died, and how many deliveries of theirs are due
-    again.
+    again; `others` how many replicas live beside it, `mine` how many undecided events it has in all.
     """
 
     again_at: datetime | None = None
     taken: int = 0
     others: int = 0
-    """How many other replicas live."""
+    mine: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,22 +35,20 @@ class Copied:
 async def copy(source: Store, target: Store, now: datetime) -> Copied:
     """Copies all of an open store into an open, empty one. Nobody else may use either meanwhile.
 
-    Raises `StoreUnusable` where the target is not empty, or another replica works on the source. A copy that breaks
-    off leaves a target that is not empty: begin again with a new one.
+    Raises `StoreUnusable` where the target is not empty, or a replica lives on either. A copy that breaks off leaves a
+    target that is not empty: begin again with a new one.
     """
     if (await target.events(_BEGINNING, 0, 1)) or (await target.incidents(limit=1)).incidents:
         raise StoreUnusable("the target is not empty: nothing was copied; name a new file, or another ?prefix=")
-    if (await source.renew(now)).others:
-        raise StoreUnusable("another replica still works on the source: stop all of them, and wait 15 seconds")
+    if (await source.renew(now)).others or (await target.renew(now)).others:
+        raise StoreUnusable("a replica still works on one of the two: stop all of them, and wait 15 seconds")
     copied = Copied()
     seqs = await _copy_events(source, target, copied)
     incidents = [i async for i in _incidents(source)][::-1]  # the newest of a key is the one that comes last
     windows = await source.windows(_BEGINNING, _ALL)
     await target.commit(Changes(windows=windows, deploys=await source.deploys(_BEGINNING, limit=_ALL)))
-    for name in ("", *(i.id for i in incidents)):
-        alerts: Sequence[Alert] = await source.members(name, _ALL)
-        for start in range(0, len(alerts), _PAGE):
-            await target.commit(Changes(alerts=alerts[start : start + _PAGE]))
+    async for alerts in _alerts(source, ["", *(i.id for i in incidents)]):
+        await target.commit(Changes(alerts=alerts))
         copied.alerts += len(alerts)
     for start in range(0, len(incidents), _PAGE):
         await target.commit(Changes(incidents=incidents[start : start + _PAGE]))
@@ -89,6 +87,18 @@ async def _incidents(source: Store) -> AsyncIterator[Incident]:
         cursor = page.next
         if cursor is None:
             return
+
+
+async def _alerts(source: Store, incidents: Sequence[str]) -> AsyncIterator[Sequence[Alert]]:
+    """Page by page, whatever an incident has: a commit costs as much as a page."""
+    page: list[Alert] = []
+    for name in incidents:
+        for alert in await source.members(name, _ALL):
+            page.append(alert)
+            if len(page) == _PAGE:
+                yield page
+                page = []
+    yield page
 
 
 async def _copy_record(source: Store, target: Store, seqs: dict[str, str], copied: Copied) -> None:

@@ -1,9 +1,13 @@
 -- All that is done in Redis, as one script. KEYS[1] is the prefix: its hash tag keeps every key of a bot in one slot,
--- so a script sees and changes all of it at once. What is asked comes as plain strings, for bodies are binary:
+-- so a script sees and changes all of it at once.
 --
 --   ARGV = request id, schema version, who asks, "d" for digests or "",
---          number of checks, each: number of words, digest, name, arguments...
---          number of steps,  each: number of words, name, arguments...
+--          checks, each a list of digest, name, arguments...
+--          steps,  each a list of name, arguments...
+--          what of their arguments is binary
+--
+-- Checks and steps come as MessagePack: one long text is read ten times as fast, here and there, as thousands of short
+-- ones. All arguments are texts; a number stands for that one of the binary ones.
 --
 -- A check is a question asked again: if its answer has another digest than before, nothing is done and the answer is
 -- {0, number of the check, its answer}. Else the steps are taken, and the answer is {1, {answers}, changes} or, with
@@ -228,17 +232,18 @@ function step.renew(a)
   return left
 end
 
---- past a seq, how many to look at → where to go on or "", how many of them were a dead one's and are ours now.
+--- past a seq, how many to look at → where to go on or "", how many of them were a dead one's, how many are ours now.
 function step.take_over(a)
-  local lives, taken = living(), 0
+  local lives, taken, mine = living(), 0, 0
   local page, owners, last = undecided(a[1], a[2])
   for i, seq in ipairs(page) do
     if not lives[owners[i]] then
       call('HSET', 'owners', seq, ME)
-      taken = taken + 1
+      owners[i], taken = ME, taken + 1
     end
+    if owners[i] == ME then mine = mine + 1 end
   end
-  return {last, taken}
+  return {last, taken, mine}
 end
 
 --- We end in good order: others need not wait until our time is over.
@@ -364,16 +369,10 @@ local function digest(answer)
   return redis.sha1hex(table.concat(parts))
 end
 
-local position = 5
-local function take()
-  local count = tonumber(ARGV[position])
-  local words = {}
-  for i = 1, count do words[i] = ARGV[position + i] end
-  position = position + count + 1
-  return words
-end
-
 local function ask(words)
+  for i, word in ipairs(words) do
+    if type(word) == 'number' then words[i] = ARGV[6 + word] end
+  end
   local name = table.remove(words, 1)
   if step[name] then return step[name](words) or false end
   local answer = call(name, unpack(words))
@@ -392,20 +391,15 @@ if request ~= '' then
   local before = call('GET', 'request:' .. request)
   if before then return {1, {before}, changes()} end
 end
-local checks = tonumber(ARGV[position])
-position = position + 1
-for n = 1, checks do
-  local words = take()
+for n, words in ipairs(cmsgpack.unpack(ARGV[5])) do
   local before = table.remove(words, 1)
   local answer = ask(words)
   if digest(answer) ~= before then return {0, n, answer} end
 end
 if request ~= '' then call('SET', 'request:' .. request, '', 'EX', REMEMBERED) end
-local steps = tonumber(ARGV[position])
-position = position + 1
 local answers = {}
-for _ = 1, steps do
-  local answer = ask(take())
+for _, words in ipairs(cmsgpack.unpack(ARGV[6])) do
+  local answer = ask(words)
   if ARGV[4] == 'd' then answers[#answers + 1] = digest(answer) end
   answers[#answers + 1] = answer
 end

@@ -94,6 +94,10 @@ class RedisStore(Looks):
         """
         await self._link.open()
 
+    async def examine(self) -> list[str]:
+        """What an operator should know of this Redis before a start; writes nothing. Raises what `open` would."""
+        return await self._link.examine()
+
     async def close(self) -> None:
         await self._link.close()
 
@@ -115,17 +119,17 @@ class RedisStore(Looks):
         return found
 
     async def renew(self, now: datetime) -> Renewal:
-        left, living, (after, taken) = await self._link.ask(
+        left, living, (after, taken, mine) = await self._link.ask(
             ("renew", codec.us(now), codec.us(now + LIVES)), ("ZCARD", "replicas"), ("take_over", 0, AT_ONCE)
         )
         while after:
-            ((after, more),) = await self._link.ask(("take_over", after, AT_ONCE))
-            taken += more
+            ((after, more, ours),) = await self._link.ask(("take_over", after, AT_ONCE))
+            taken, mine = taken + more, mine + ours
         names = [*texts(left), *await self._claimed_unheard()]
         if names:
             moves: dict[str, Move] = {name: if_there(orphaned) for name in names}
             await put_all(self._link, Write(moves=moves, more=[("HDEL", "leases", *names)]))
-        return Renewal(now + LIVES / 3, taken + len(names), living - 1)
+        return Renewal(now + LIVES / 3, taken + len(names), living - 1, mine)
 
     async def _claimed_unheard(self) -> list[str]:
         """Deliveries that were claimed here, and nobody was told."""

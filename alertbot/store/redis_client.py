@@ -1,8 +1,8 @@
 """The way to Redis: one server, Sentinel's master, or a cluster; and whose fault it is when there is none.
 
 All that is asked goes through one script (`redis.lua`), so each kind of Redis needs no more than EVALSHA on one slot.
-Nothing is tried for long: a call that cannot be made fails within `TIMEOUT`, and while Redis is known to be away at
-once, except for a call now and then that looks whether it is back.
+Nothing is tried for long: a call that cannot be made fails within `CONNECT` + `TIMEOUT`, and at once while Redis is
+known to be away. Whether it is back is looked at in the background.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.resources
+import os
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
+import msgspec
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
@@ -47,16 +49,16 @@ CONNECT: Final = 1.0
 TIMEOUT: Final = 3.0
 #: Calls at once; each has a connection of its own.
 AT_ONCE: Final = 32
-#: Seconds in which nobody asks a Redis that is away; at random between them, so that replicas don't come back at once.
+#: Seconds between looks at a Redis that is away; at random between them, so that replicas don't come back at once.
 LEFT_ALONE: Final = (0.2, 1.0)
 #: What Redis says when it cannot do it now: full, without its disk or its replicas, loading, failing over. The client
 #: has classes for some of the words, and takes the word off the text.
 _PASSES: Final = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
 _PASSES_TOO: Final = (AskError, ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
-
+#: What the client raises where a call could not be made, or was answered with an error.
+_FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 #: What uvloop says, in a RuntimeError, of a write to a connection that was just reset: the client lets it through.
 _CLOSED: Final = "the handler is closed"
-
 #: The digest of an empty list (`redis.lua`).
 NOTHING: Final = hashlib.sha1(b"*0", usedforsecurity=False).hexdigest().encode()
 
@@ -93,19 +95,23 @@ class Client:
         self._redis: Redis | None = None
         self._sentinel: Sentinel | None = None
         self._nodes: dict[tuple[str, int], Redis] = {}
-        self._looking = asyncio.Lock()
+        self._looking_up = asyncio.Lock()
         self._open = False
         self._away = ""
-        self._asked_again_at = 0.0
+        """Why all calls are refused at once; empty while there is somebody to ask."""
+        self._looking: asyncio.Task[None] | None = None
 
     def connect(self) -> None:
         """Makes the client; connections are made when they are needed."""
         a = self.address
+        if a.ca is not None and not os.access(a.ca, os.R_OK):
+            raise StoreUnusable(f"{a.shown}: ?ca={a.ca} cannot be read")
         common: dict[str, Any] = {
             "username": a.user,
             "password": a.password,
             "socket_connect_timeout": CONNECT,
-            "socket_timeout": TIMEOUT,
+            # Ours is around each call: with its own, the client swallows a cancellation now and then on Python 3.11.
+            "socket_timeout": None,
             "client_name": "alertbot",
             "retry": Retry(NoBackoff(), 0),
         }
@@ -130,7 +136,7 @@ class Client:
         """
         if self._redis is not None:
             return self._redis
-        async with self._looking:
+        async with self._looking_up:
             if self._redis is None:
                 nodes = [ClusterNode(host, port, **self._options) for host, port in self.address.hosts]
                 cluster = RedisCluster(startup_nodes=nodes, require_full_coverage=False, **self._options)
@@ -148,6 +154,9 @@ class Client:
     async def close(self) -> None:
         """Idempotent."""
         redis, self._redis, self._open = self._redis, None, False
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
         for one in (redis, *self._nodes.values()):
             if one is not None:
                 await one.aclose()
@@ -180,13 +189,10 @@ class Client:
         self, name: str, version: str, digests: bool, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]
     ) -> list[Word]:
         """As `redis.lua` reads it."""
-        words: list[Word] = [name, version, self.me, "d" if digests else "", len(checks)]
-        for digest, step in checks:
-            words += (len(step) + 1, digest, *step)
-        words.append(len(steps))
-        for step in steps:
-            words += (len(step), *step)
-        return words
+        raw: list[bytes] = []
+        asked = [_words((digest.decode(), *step), raw) for digest, step in checks]
+        taken = [_words(step, raw) for step in steps]
+        return [name, version, self.me, "d" if digests else "", _packed(asked), _packed(taken), *raw]
 
     async def _run(self, words: Sequence[Word], *, written: bool = False) -> list[Any]:
         waits = written and (self.wait_replicas or self.wait_disk)
@@ -229,47 +235,105 @@ class Client:
             raise StoreUnavailable(f"{self.address.shown}: written, but only on {where}")
 
     async def _call(self, run: Callable[[Any], Awaitable[T]]) -> T:
-        """Twice at the most: the first connection may have been a dead one."""
+        self._reachable()
+        async with self._room:
+            self._reachable()  # while we waited for room it may have been found out that it is away
+            try:
+                async with asyncio.timeout(CONNECT + TIMEOUT):
+                    return await self._try(run)
+            except _FAILURES as error:
+                translated = self._failed(error)
+                if self._is_away(error) and not self._away:
+                    self._away = str(translated)
+                    self._looking = asyncio.create_task(self._look(), name="redis")
+                raise translated from error
+
+    def _reachable(self) -> None:
+        """Raises `StoreUnavailable` where it is known to be away."""
         if not self._open:
             raise StoreUnavailable(f"{self.address.shown} is not open")
-        now = asyncio.get_running_loop().time
-        if self._away and now() < self._asked_again_at:
+        if self._away:
             raise StoreUnavailable(self._away)
-        if self._away:  # one call looks; the others go on failing until it knows
-            self._asked_again_at = now() + CONNECT + TIMEOUT
-        async with self._room:
-            for last in (bool(self._away), True):
-                try:
-                    found = await run(await self._server())
-                except (RedisError, RedisClusterException, OSError, TimeoutError, RuntimeError) as error:
-                    if isinstance(error, RuntimeError) and _CLOSED not in str(error):
-                        raise
-                    translated = self._translate(error)
-                    passes = isinstance(translated, StoreUnavailable)
-                    if passes and self.address.scheme == "redis+cluster":
-                        self._redis = None
-                    away = passes and not isinstance(error, ResponseError)
-                    if away and not last:
-                        continue
-                    if away:
-                        self._away = str(translated)
-                        self._asked_again_at = now() + random.uniform(*LEFT_ALONE)  # noqa: S311  # a spread, no secret
-                    raise translated from error
-                self._away = ""
-                return found
-        raise AssertionError("unreachable")
+
+    async def _try(self, run: Callable[[Any], Awaitable[T]]) -> T:
+        """Twice at the most: the first connection may have been a dead one."""
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                return await self._once(run)
+        except _FAILURES as error:
+            self._failed(error)
+            if not self._is_away(error):
+                raise
+            return await self._once(run)
+
+    async def _once(self, run: Callable[[Any], Awaitable[T]]) -> T:
+        try:
+            return await run(await self._server())
+        except RuntimeError as error:
+            if _CLOSED not in str(error):
+                raise
+            raise ConnectionResetError(str(error)) from error
+
+    def _failed(self, error: Exception) -> StoreError:
+        """What to raise. In a cluster our slot may have another master by now: it is looked up again."""
+        translated = self._translate(error)
+        if self.address.scheme == "redis+cluster" and isinstance(translated, StoreUnavailable):
+            self._redis = None
+        return translated
+
+    def _is_away(self, error: Exception) -> bool:
+        """Nobody answered; and not that somebody said no."""
+        return isinstance(self._translate(error), StoreUnavailable) and not isinstance(error, ResponseError)
+
+    async def _look(self) -> None:
+        """Until somebody answers. Whoever asks meanwhile is refused at once, and need not be the one who finds out."""
+        while self._away and self._open:
+            await asyncio.sleep(random.uniform(*LEFT_ALONE))  # noqa: S311  # a spread, no secret
+            try:
+                async with asyncio.timeout(CONNECT + TIMEOUT):
+                    await self._once(lambda redis: redis.exists(f"{self.prefix}schema"))
+            except Exception as error:  # noqa: BLE001 - a defect too: nobody else looks
+                self._failed(error)
+                if self._is_away(error):
+                    continue
+            self._away = ""
 
     def _translate(self, error: Exception) -> StoreError:
         """Whose fault it is, and what to do."""
         shown, said = self.address.shown, str(error)
-        if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+        if isinstance(error, AuthenticationError | AuthorizationError) and self.address.password is None:
+            return StoreUnusable(f"{shown} wants a password, and store.url has none: redis://[USER]:PASSWORD@HOST")
+        if isinstance(error, NoPermissionError):
+            return StoreUnusable(f"{shown} refuses us ({said}): give its user the right; docs/running.md has them all")
+        if isinstance(error, AuthenticationError | AuthorizationError):
             return StoreUnusable(f"{shown} refuses us ({said}): check the user and the password in store.url")
+        if isinstance(error, OutOfMemoryError):
+            return StoreUnavailable(f"{shown} is full, and takes nothing: make room, or raise its maxmemory ({said})")
+        if "CERTIFICATE_VERIFY_FAILED" in said:
+            return StoreUnavailable(f"{shown}: {said} Name the file of its authority's certificate: ?ca=FILE")
         passes = isinstance(error, _PASSES_TOO) or said.startswith(_PASSES)
         if isinstance(error, ResponseError) and not passes:
             return StoreError(f"{shown}: {said}")
         if isinstance(error, RedisClusterException) and "CLUSTERDOWN" not in said and "cluster mode" in said.lower():
             return StoreUnusable(f"{shown} is no cluster: use redis://")
         return StoreUnavailable(f"{shown}: {said or type(error).__name__}")
+
+
+_packed: Final = msgspec.msgpack.Encoder().encode
+
+
+def _words(step: Step, raw: list[bytes]) -> list[str | int]:
+    """A step as text. What is binary goes into `raw`, and here stands which of them it is: Redis' MessagePack knows
+    texts only.
+    """
+    words: list[str | int] = []
+    for word in step:
+        if isinstance(word, bytes):
+            raw.append(word)
+            words.append(len(raw))
+        else:
+            words.append(str(word))
+    return words
 
 
 class WrongVersion(StoreError):

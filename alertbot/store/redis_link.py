@@ -37,38 +37,51 @@ class Link:
         self.schema = schema
         self._readonly = readonly
         self._allow_eviction = allow_eviction
+        self._key = f"{client.prefix}schema"
 
     async def open(self) -> None:
         """Raises `StoreUnusable`: see `alertbot.store.redis.RedisStore`."""
-        self.client.connect()
         try:
-            await self._look_at_settings()
-            await self._look_at_waiting()
+            for what in await self._looked_at():
+                log.warning(what)
             await self._check_schema()
         except StoreError:
             await self.client.close()
             raise
 
-    async def _look_at_settings(self) -> None:
+    async def examine(self) -> list[str]:
+        """What an operator should know of this Redis before a start; writes nothing. Raises what `open` would."""
+        try:
+            found = await self._looked_at()
+            version = await self._version()
+            if version not in ("", self.schema.version) and not self.schema.follows(version):
+                raise self._wrong(version)
+        finally:
+            await self.client.close()
+        return found
+
+    async def _looked_at(self) -> list[str]:
+        self.client.connect()
+        await self._version()  # does it answer at all?
+        found = await self._settings()
+        await self._look_at_waiting()
+        return found
+
+    async def _settings(self) -> list[str]:
+        """What its settings put at risk."""
         shown = self.client.address.shown
         try:
             found = [text.decode() for text in _pairs(await self.client.command("CONFIG", "GET", *SETTINGS))]
         except StoreError as error:
             if not isinstance(error.__cause__, NoPermissionError | ResponseError):
                 raise
-            log.warning(
-                "%s does not tell its settings: whether it keeps what it is given is for you to know"
-                " (appendonly yes, appendfsync always or everysec, maxmemory-policy noeviction)",
-                shown,
-            )
-            return
+            unknown = "does not tell its settings: whether it keeps what it is given is for you to know"
+            return [f"{shown} {unknown} (appendonly yes, appendfsync always, maxmemory-policy noeviction)"]
         settings = dict(zip(found[::2], found[1::2], strict=True))
         evicts = eviction(settings)
         if evicts and not (self._allow_eviction or self._readonly):
             raise StoreUnusable(f"{shown}: {evicts}, or set store.allow_eviction: true to take that risk")
-        for what in (evicts, durability(settings)):
-            if what:
-                log.warning("%s: %s", shown, what)
+        return [f"{shown}: {what}" for what in (evicts, durability(settings)) if what]
 
     async def _look_at_waiting(self) -> None:
         """Whether Redis can wait as it is told to."""
@@ -83,18 +96,21 @@ class Link:
 
     async def _check_schema(self) -> None:
         """Writes it into an empty store; brings an older one up to date, unless it is only looked at."""
-        key = f"{self.client.prefix}schema"
         if not self._readonly:
-            await self.client.command("SET", key, self.schema.version, "NX")
+            await self.client.command("SET", self._key, self.schema.version, "NX")
         while True:
-            found = await self.client.command("GET", key)
-            version = found.decode() if found else ""
+            version = await self._version()
             if version == self.schema.version:
                 return
             if self._readonly or not self.schema.follows(version):
                 raise self._wrong(version)
             with suppress(WrongVersion):  # another one was faster: how far is it?
                 await upgrade(self.client, version, self.schema)
+
+    async def _version(self) -> str:
+        """The schema of what is there; empty where nothing is."""
+        found = await self.client.command("GET", self._key)
+        return found.decode() if found else ""
 
     def _wrong(self, version: str) -> StoreUnusable:
         shown = f"{self.client.address.shown} prefix {self.client.address.prefix}"

@@ -20,13 +20,15 @@ from alertbot.domain.model import Alert, Entry, Incident, IncidentStatus
 from alertbot.domain.windows import Window
 from alertbot.store import codec
 from alertbot.store.base import DEPLOYS_LOADED, SOURCES_LOADED, Keys, Parked, Source
-from alertbot.store.redis_client import Step
+from alertbot.store.redis_client import Step, Word
 from alertbot.store.rows import Row, raging
 
 T = TypeVar("T")
 #: An index, the score and the member.
 Place = tuple[str, int, str]
 
+#: Words of one command, and an even number: Lua hands over some thousands at the most.
+WORDS: Final = 1000
 #: Added to a time so that its digits are as many, and in its order, from the year 1 on.
 _BEFORE_1970: Final = 10**17
 
@@ -150,6 +152,24 @@ def moved(old: Iterable[Place], new: Iterable[Place]) -> Iterator[Step]:
         yield "ZREM", index, member
     for index, score, member in sorted(after - before):
         yield "ZADD", index, score, member
+
+
+def gathered(steps: Iterable[Step]) -> list[Step]:
+    """The same in few commands: one for all that is put into, or taken from, a key. All is taken away before anything
+    is put, for a member whose score changes is in both.
+    """
+    rest: list[Step] = []
+    gone: dict[Step, list[Word]] = {}
+    come: dict[Step, list[Word]] = {}
+    for step in steps:
+        into = gone if step[0] in ("ZREM", "HDEL") else come if step[0] in ("ZADD", "HSET") else None
+        if into is None:
+            rest.append(step)
+        else:
+            into.setdefault(step[:2], []).extend(step[2:])
+    for head, words in (*gone.items(), *come.items()):
+        rest += ((*head, *words[n : n + WORDS]) for n in range(0, len(words), WORDS))
+    return rest
 
 
 def put(hash_: str, name: str, doc: str | bytes) -> Step:

@@ -26,11 +26,13 @@ def durability(settings: Mapping[str, str]) -> str:
     """What is lost when the server's process or machine dies; empty where nothing is."""
     if settings.get("appendonly") != "yes":
         if settings.get("save"):
-            return "appendonly is off: a crash of Redis loses what came since its last snapshot"
-        return "appendonly and save are off: a restart of Redis loses everything"
+            return "appendonly is off: a crash of Redis loses what came since its last snapshot; set it to yes"
+        return "appendonly and save are off: a restart of Redis loses everything; set appendonly to yes"
     fsync = settings.get("appendfsync")
     if fsync == "everysec":
-        return "appendfsync is everysec: a crash of Redis' machine can lose the last second or two"
+        return (
+            "appendfsync is everysec: a crash of Redis' machine can lose the last second or two; always loses nothing"
+        )
     if fsync == "no":
-        return "appendfsync is no: a crash of Redis' machine can lose half a minute"
+        return "appendfsync is no: a crash of Redis' machine can lose half a minute; set it to always"
     return ""

@@ -18,6 +18,7 @@ from alertbot.store.redis_rows import (
     alert_places,
     deploy_places,
     entry_places,
+    gathered,
     incident_places,
     moved,
     numbered,
@@ -105,7 +106,7 @@ async def put_all(link: Link, write: Write, checks: Sequence[tuple[bytes, Step]]
             steps += moved(gone, deploy_places(deploy))
         same = [(answers[2 * n], question) for n, question in enumerate(questions) if len(question) > 2]
         try:
-            await link.take((*checks, *same), steps)
+            await link.take((*checks, *same), gathered(steps))
         except NotAsBefore as error:
             if error.check <= len(checks):
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,10 @@ alerts: [Down]
 
 
 @pytest.fixture
-async def bot(tmp_path: Path) -> AsyncIterator[Bot]:
+async def bot(tmp_path: Path, new_store: Callable[[], str]) -> AsyncIterator[Bot]:
     (tmp_path / "runbooks").mkdir()
     (tmp_path / "runbooks" / "hosts.md").write_text(RUNBOOK)
-    async with Bot(tmp_path) as running:
+    async with Bot(tmp_path, store_url=new_store()) as running:
         asks = f"  prometheus_url: {running.prometheus.url}/\n  twilio_url"
         running.write_config(EXAMPLE.replace("runbooks:\n", f"{MORE}runbooks:\n"), head={"  twilio_url": asks})
         await running.restart()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from tests.acceptance.bot import EXAMPLE, WHOLE_EXAMPLE, Bot
 
 
 @pytest.fixture
-async def whole(tmp_path: Path) -> AsyncIterator[Bot]:
-    async with Bot(tmp_path, WHOLE_EXAMPLE.partition("heartbeats:")[0]) as running:
+async def whole(tmp_path: Path, new_store: Callable[[], str]) -> AsyncIterator[Bot]:
+    async with Bot(tmp_path, WHOLE_EXAMPLE.partition("heartbeats:")[0], store_url=new_store()) as running:
         yield running
 
 
@@ -53,9 +53,9 @@ async def test_a_page_that_nobody_takes_reaches_the_next_channel_and_then_the_ma
 
 
 async def test_a_prometheus_that_falls_silent_is_an_incident_over_restarts_and_nobody_is_called_for_our_own_absence(
-    tmp_path: Path,
+    tmp_path: Path, new_store: Callable[[], str]
 ) -> None:
-    async with Bot(tmp_path, WHOLE_EXAMPLE) as bot:
+    async with Bot(tmp_path, WHOLE_EXAMPLE, store_url=new_store()) as bot:
         watchdog = bot.alert("Watchdog", "none", prometheus="monitoring/a")
         await bot.fire(watchdog)
         assert await bot.incidents() == []

@@ -8,7 +8,7 @@ import re
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -108,8 +108,10 @@ inhibit_rules:
 )
 
 
-async def test_a_good_config_is_taken_new_incidents_go_by_it_and_open_ones_stay_where_they_are(tmp_path: Path) -> None:
-    async with Bot(tmp_path, ONE_RECEIVER % "dev") as bot:
+async def test_a_good_config_is_taken_new_incidents_go_by_it_and_open_ones_stay_where_they_are(
+    tmp_path: Path, new_store: Callable[[], str]
+) -> None:
+    async with Bot(tmp_path, ONE_RECEIVER % "dev", store_url=new_store()) as bot:
         old = bot.alert("Old")
         await bot.fire(old)
         bot.write_config(ONE_RECEIVER % "ops")
@@ -127,8 +129,8 @@ async def test_a_good_config_is_taken_new_incidents_go_by_it_and_open_ones_stay_
         assert await bot.metric("alertbot_config_last_reload_successful") == 1
 
 
-async def test_a_hold_of_a_rule_that_is_gone_ends_with_the_reload(tmp_path: Path) -> None:
-    async with Bot(tmp_path, HOLDING) as bot:
+async def test_a_hold_of_a_rule_that_is_gone_ends_with_the_reload(tmp_path: Path, new_store: Callable[[], str]) -> None:
+    async with Bot(tmp_path, HOLDING, store_url=new_store()) as bot:
         await bot.fire(bot.alert("Freeze", "info"))
         await bot.fire(bot.alert("Slow"))
         await bot.advance("1m")
@@ -141,8 +143,10 @@ async def test_a_hold_of_a_rule_that_is_gone_ends_with_the_reload(tmp_path: Path
         assert "policy_changed" in await bot.reasons("Slow")
 
 
-async def test_a_hold_of_a_rule_that_is_gone_ends_with_a_restart_too(tmp_path: Path) -> None:
-    async with Bot(tmp_path, HOLDING) as bot:
+async def test_a_hold_of_a_rule_that_is_gone_ends_with_a_restart_too(
+    tmp_path: Path, new_store: Callable[[], str]
+) -> None:
+    async with Bot(tmp_path, HOLDING, store_url=new_store()) as bot:
         await bot.fire(bot.alert("Freeze", "info"), bot.alert("Slow"))
         await bot.stop()
         bot.write_config(ONE_RECEIVER % "dev")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import aiohttp
@@ -19,8 +19,9 @@ SECRET = "whsec-pagerduty-1"
 
 
 @pytest.fixture
-async def linked(tmp_path: Path) -> AsyncIterator[Bot]:
-    async with Bot(tmp_path, environ={**ENVIRON, "PAGERDUTY_WEBHOOK_SECRET": SECRET}) as bot:
+async def linked(tmp_path: Path, new_store: Callable[[], str]) -> AsyncIterator[Bot]:
+    environ = {**ENVIRON, "PAGERDUTY_WEBHOOK_SECRET": SECRET}
+    async with Bot(tmp_path, environ=environ, store_url=new_store()) as bot:
         bot.write_config(
             bot.config, head={"global:\n": "global:\n  pagerduty_webhook_secret: ${PAGERDUTY_WEBHOOK_SECRET}\n"}
         )

@@ -24,7 +24,7 @@ PATIENCE: Final = 40.0
 CONFIG: Final = """
 global: {{slack_bot_token: xoxb-stand-in, slack_api_url: {slack}/api/, pagerduty_url: {pagerduty}/}}
 web: {{listen: '127.0.0.1:{port}', webhook_tokens: [{token}]}}
-store: {{url: 'sqlite:///{store}'}}
+store: {{url: '{store}'}}
 route: {{receiver: ops, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 4h}}
 receivers:
   - name: ops
@@ -61,6 +61,7 @@ class World:
     """The bot in a process of its own, Alertmanagers, a Prometheus, and the providers."""
 
     folder: Path
+    store: str
     port: Callable[[], int]
     real_server: Callable[[str], Path]
     stack: AsyncExitStack
@@ -83,7 +84,7 @@ class World:
         config.write_text(
             self.config.format(
                 slack=self.slack.url, pagerduty=self.pagerduty.url, port=self.bot_port, token=TOKEN,
-                store=self.folder / "alertbot.db", key=ROUTING_KEY,
+                store=self.store, key=ROUTING_KEY,
             )
         )  # fmt: skip
         process = await self.run(sys.executable, "-m", "alertbot", "serve", "--config", config, log="bot")
@@ -177,13 +178,16 @@ async def until(true: Callable[[], bool]) -> None:
 
 @pytest.fixture
 async def world(
-    tmp_path: Path, unused_tcp_port_factory: Callable[[], int], real_server: Callable[[str], Path]
+    tmp_path: Path,
+    new_store: Callable[[], str],
+    unused_tcp_port_factory: Callable[[], int],
+    real_server: Callable[[str], Path],
 ) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(SlackStandin())
         pagerduty = await stack.enter_async_context(PagerDutyStandin())
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
-        world = World(tmp_path, unused_tcp_port_factory, real_server, stack, slack, pagerduty, session)
+        world = World(tmp_path, new_store(), unused_tcp_port_factory, real_server, stack, slack, pagerduty, session)
         world.bot_port = unused_tcp_port_factory()
         yield world
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -304,8 +305,10 @@ async def test_a_full_evening(bot: Bot) -> None:
     assert bot.told() == []
 
 
-async def test_escalate_brings_in_the_next_receiver_at_once_and_only_once(tmp_path: Path) -> None:
-    async with Bot(tmp_path, WHOLE_EXAMPLE) as bot:
+async def test_escalate_brings_in_the_next_receiver_at_once_and_only_once(
+    tmp_path: Path, new_store: Callable[[], str]
+) -> None:
+    async with Bot(tmp_path, WHOLE_EXAMPLE, store_url=new_store()) as bot:
         ts = await fired(bot)
         given = await bot.user().interaction(CHANNEL, ts)
         (block,) = [b for b in given["message"]["blocks"] if b["type"] == "actions"]

@@ -31,7 +31,16 @@ async def world(
         slack = await stack.enter_async_context(SlackStandin())
         pagerduty = await stack.enter_async_context(PagerDutyStandin())
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
-        world = World(tmp_path, unused_tcp_port_factory, real_server, stack, slack, pagerduty, session)
+        world = World(
+            tmp_path,
+            f"sqlite:///{tmp_path}/alertbot.db",
+            unused_tcp_port_factory,
+            real_server,
+            stack,
+            slack,
+            pagerduty,
+            session,
+        )
         world.bot_port = unused_tcp_port_factory()
         yield world
 

@@ -31,8 +31,8 @@ receivers:
 class Pair(Bot):
     """A bot, and the two members of a cluster that it knows."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, CONFIG)
+    def __init__(self, folder: Path, store_url: str = "") -> None:
+        super().__init__(folder, CONFIG, store_url=store_url)
         self.a = AlertmanagerStandin(clock=self._time)
         self.b = AlertmanagerStandin(clock=self._time)
         self.b.silences = self.a.silences  # they gossip

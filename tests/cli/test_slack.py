@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import yaml
 from alertbot.commands import commands
 from tests.cli.test_cli import alertbot
 from tests.standins.pagerduty_rest import TOKEN, PagerDutyRestStandin
+from tests.standins.redis_servers import RedisServer
 from tests.standins.slack import SlackStandin
 
 CONFIG = """
@@ -113,6 +114,30 @@ async def test_a_wrong_token_and_a_provider_that_is_away_are_findings_and_no_tra
     assert any("PagerDuty: it cannot be reached" in p for p in said["problems"])
     code, said = await online(write(tmp_path, "http://127.0.0.1:1/", "http://127.0.0.1:1/", channel="nosuch"))
     assert any("no connection" in p for p in said["problems"])
+
+
+async def test_a_redis_is_asked_whether_it_keeps_what_it_is_given_and_nothing_is_written(
+    tmp_path: Path, real_server: Callable[[str], Path]
+) -> None:
+    server = RedisServer(real_server("redis-server"), tmp_path / "redis", appendonly="yes", appendfsync="always")
+    nowhere = "http://127.0.0.1:1/"
+    file = write(tmp_path, nowhere, nowhere)
+    file.write_text(f"{file.read_text()}\nstore: {{url: '{server.url}'}}\n")
+    line = len(file.read_text().splitlines())
+    try:
+        server.start()
+        with server.client() as client:
+            assert "Redis: it answers, and its settings keep what it is given" in (await online(file))[1]["online"]
+            assert client.dbsize() == 0
+            client.config_set("appendfsync", "everysec")
+            assert any("appendfsync is everysec" in said for said in (await online(file))[1]["online"])
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            assert any(
+                p.startswith(f"{file}:{line}: ") and "allkeys-lru" in p for p in (await online(file))[1]["problems"]
+            )
+    finally:
+        server.stop()
+    assert any("Error 111 connecting" in problem for problem in (await online(file))[1]["problems"])
 
 
 def test_the_manifest_asks_for_what_the_config_needs_over_http(tmp_path: Path) -> None:

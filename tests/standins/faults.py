@@ -117,25 +117,27 @@ class FaultScript:
 class FlakyProxy:
     """A TCP proxy in front of a server on loopback; `port` stays the same through everything.
 
-    refuse() / accept()   nothing listens (connection refused), and again it does
-    blackhole = True      connections are taken and bytes swallowed; nothing ever answers
-    delay = 0.2           seconds before each piece of an answer
-    cut_after = 40        close after so many bytes of the answer; `cut_times` limits it to the next n
-    connections swallow_answer = True the request goes through, the connection closes before the first byte
-    of the answer sever()               breaks every connection there is, with a reset
+    refuse() / accept()    nothing listens (connection refused), and again it does
+    blackhole = True       new connections are taken and bytes swallowed; nothing ever answers
+    stall()                swallows from now on what comes over the connections that there are
+    delay = 0.2            seconds before each piece of an answer
+    cut_after = 40         close after so many bytes of the answer; `cut_times` limits it to the next n connections
+    swallow_answer = True  the request goes through, the connection closes before the first byte of the answer
+    sever()                breaks every connection there is, with a reset
     """
 
     def __init__(self, upstream_port: int, *, host: str = "127.0.0.1") -> None:
         self.upstream_port = upstream_port
         self.host = host
         self.port = 0
-        self.connections = 0
+        self.connected_at: list[float] = []  # by the loop's clock
         self._connection = asyncio.Event()
         self.blackhole = False
         self.delay = 0.0
         self.cut_after: int | None = None
         self.cut_times: int | None = None
         self.swallow_answer = False
+        self._stalled = 0  # of all connections, those up to this one
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,12 +147,22 @@ class FlakyProxy:
         """The proxy as an HTTP base URL."""
         return f"http://{self.host}:{self.port}"
 
+    @property
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self.connected_at)
+
     async def start(self) -> None:
         """Starts to listen, on a free port the first time."""
         self._server = await asyncio.start_server(self._connected, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     accept = start
+
+    @property
+    def listens(self) -> bool:
+        """Whether connections are taken."""
+        return self._server is not None
 
     async def refuse(self) -> None:
         """Stops listening and breaks what is connected: the next connect is refused."""
@@ -180,6 +192,10 @@ class FlakyProxy:
         """Returns once somebody has connected."""
         await self._connection.wait()
 
+    def stall(self) -> None:
+        """Swallows what comes over the connections that are open, in both directions, for good."""
+        self._stalled = self.connections
+
     def sever(self) -> None:
         """Breaks every connection that is open, in both directions."""
         for writer in list(self._writers):
@@ -190,7 +206,8 @@ class FlakyProxy:
         assert task is not None
         self._tasks.add(task)
         self._writers.add(writer)
-        self.connections += 1
+        self.connected_at.append(asyncio.get_running_loop().time())
+        number = self.connections
         self._connection.set()
         try:
             if self.blackhole:
@@ -203,7 +220,7 @@ class FlakyProxy:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream_port)
             self._writers.add(up_writer)
             try:
-                await self._both_ways(reader, writer, up_reader, up_writer, cut)
+                await self._both_ways(number, reader, writer, up_reader, up_writer, cut)
             finally:
                 self._writers.discard(up_writer)
                 up_writer.close()
@@ -216,6 +233,7 @@ class FlakyProxy:
 
     async def _both_ways(
         self,
+        number: int,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         up_reader: asyncio.StreamReader,
@@ -224,14 +242,17 @@ class FlakyProxy:
     ) -> None:
         async def request() -> None:
             while data := await reader.read(65536):
-                up_writer.write(data)
-                await up_writer.drain()
+                if number > self._stalled:
+                    up_writer.write(data)
+                    await up_writer.drain()
 
         async def answer() -> None:
             left = cut
             while data := await up_reader.read(65536):
                 if self.swallow_answer:
                     return
+                if number <= self._stalled:
+                    continue
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 if left is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -81,9 +82,30 @@ async def test_a_store_that_another_replica_works_on_is_not_copied(
             await copy(source, new, at(9))
 
 
-def test_the_command_says_what_it_copied(tmp_path: Path) -> None:
+async def test_a_store_on_which_a_replica_lives_is_neither_copied_nor_copied_into(
+    tmp_path: Path, redis_url: Callable[[], str]
+) -> None:
+    url = redis_url()
+    async with Opened(url) as running, Opened(url) as other, Opened(f"sqlite:///{tmp_path / 'b.db'}") as file:
+        await running.renew(at(0))
+        for source, target in ((other, file), (file, other)):
+            with pytest.raises(StoreUnusable, match="stop all of them"):
+                await copy(source, target, at(9))
+        await copy(other, file, at(60))  # it did not say for a minute that it lives
+
+
+def test_a_source_that_is_not_there_is_an_error_and_is_not_made(tmp_path: Path) -> None:
     found = CliRunner().invoke(
-        cli, ["store", "copy", f"sqlite:///{tmp_path / 'a.db'}", f"sqlite:///{tmp_path / 'b.db'}"]
+        cli, ["store", "copy", f"sqlite:///{tmp_path / 'typo.db'}", f"sqlite:///{tmp_path / 'b.db'}"]
     )
+    assert found.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_command_says_what_it_copied(tmp_path: Path) -> None:
+    async with Opened(f"sqlite:///{tmp_path / 'a.db'}"):
+        pass
+    urls = [f"sqlite:///{tmp_path / name}" for name in ("a.db", "b.db")]
+    found = await asyncio.to_thread(CliRunner().invoke, cli, ["store", "copy", *urls])
     assert found.exit_code == 0, found.output
     assert found.output.startswith("0 events, 0 incidents")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import struct
 import threading
@@ -17,10 +18,11 @@ import uvloop
 
 from alertbot.redis_url import RedisUrl
 from alertbot.store import open_store
-from alertbot.store.base import Changes, Store, StoreUnavailable, StoreUnusable
+from alertbot.store.base import Changes, Store, StoreError, StoreUnavailable, StoreUnusable
 from alertbot.store.redis import RedisStore
-from alertbot.store.redis_client import Client
+from alertbot.store.redis_client import LEFT_ALONE, Client
 from alertbot.store.redis_settings import durability, eviction
+from tests.standins.faults import FlakyProxy
 from tests.standins.redis_servers import Cluster, RedisServer, Watched
 from tests.store.builders import alert, at, incident, raw, want
 
@@ -115,6 +117,30 @@ async def test_a_wrong_password_is_the_operators_to_mend_and_is_not_shown(start:
     assert "wr0ng" not in str(refused.value)
 
 
+async def test_what_keeps_a_bot_from_its_redis_is_said_with_what_to_do(start: Start, tmp_path: Path) -> None:
+    locked, full = start(save='""', requirepass="right"), start(maxmemory="1", save='""')
+    with locked.client() as client:
+        client.execute_command("ACL", "SETUSER", "bot", "on", ">pw", "~*", "+@all", "-evalsha", "-set")
+    at_locked, certificate = f"127.0.0.1:{locked.port}", tmp_path / "nosuch.crt"
+    table = [
+        # A password that is asked for and not given is told from one that is wrong.
+        (f"redis://{at_locked}", StoreUnusable, "wants a password, and store.url has none"),
+        # A user that may not do all is told what it may not.
+        (f"redis://bot:pw@{at_locked}", StoreUnusable, r"'set' command.*give its user the right"),
+        # A database that is not there is not one that hides its settings.
+        (f"redis://:right@{at_locked}/99", StoreError, "DB index is out of range"),
+        # A server without room says so, and what to do.
+        (full.url, StoreUnavailable, "is full, and takes nothing: make room, or raise its maxmemory"),
+        # A file of certificates that is not there is named.
+        (f"rediss://{at_locked}?ca={certificate}", StoreUnusable, re.escape(f"?ca={certificate} cannot be read")),
+    ]
+    for url, kind, said in table:
+        with pytest.raises(kind, match=said) as refused:
+            await open_store(url).open()
+        assert "right@" not in str(refused.value)
+        assert "pw" not in str(refused.value)
+
+
 async def test_a_full_redis_takes_nothing_and_loses_nothing(start: Start) -> None:
     server = start(maxmemory="3mb", maxmemory_policy="noeviction", save='""')
     store = open_store(server.url)
@@ -151,6 +177,49 @@ async def test_what_is_acknowledged_survives_a_kill_of_redis_under_appendfsync_a
     await until_it_takes(store, b"back")
     assert [e.event.body for e in await store.undecided(100)] == [*(b"%d" % n for n in range(50)), b"back"]
     await store.close()
+
+
+async def test_a_caller_that_is_cancelled_ends_wherever_it_is_and_spoils_nothing(redis_url: Callable[[], str]) -> None:
+    store = open_store(redis_url())
+    await store.open()
+    await store.set_meta("here", "yes")
+    for turns in range(30):
+        asking = asyncio.create_task(store.get_meta("here"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        ends = asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled() == ends
+        assert await store.get_meta("here") == "yes"
+    await store.close()
+
+
+async def test_one_of_all_callers_looks_whether_redis_is_back_and_not_all_replicas_do_at_once(
+    redis_server: RedisServer, redis_url: Callable[[], str]
+) -> None:
+    async with FlakyProxy(redis_server.port) as proxy:
+        url = redis_url().replace(str(redis_server.port), str(proxy.port))
+        stores = [open_store(url) for _ in range(8)]
+        for store in stores:
+            await store.open()
+
+        async def refused(store: Store) -> None:
+            with pytest.raises(StoreUnavailable):
+                await store.append([raw()])
+
+        proxy.cut_after = 0
+        proxy.sever()
+        await asyncio.gather(*(refused(store) for store in stores))
+        known, now = proxy.connections, asyncio.get_running_loop().time
+        until = now() + 1.5
+        while now() < until:
+            await asyncio.gather(*(refused(store) for store in stores for _ in range(20)))
+            await asyncio.sleep(0.01)
+        looks = proxy.connected_at[known:]
+        assert len(stores) <= len(looks) <= len(stores) * (1 + 1.5 / LEFT_ALONE[0])
+        assert looks[len(stores) - 1] - looks[0] > 0.1
+        for store in stores:
+            await store.close()
 
 
 async def test_a_redis_that_came_back_empty_is_said_and_filled_anew(

@@ -9,11 +9,17 @@ from datetime import timedelta
 
 import pytest
 
+from alertbot.clock import MovableClock
 from alertbot.domain.budgets import Budget
+from alertbot.domain.events import RawEvent
 from alertbot.domain.model import Alert, AlertStatus
+from alertbot.domain.reasons import Reason
+from alertbot.engine import Engine
+from alertbot.sources import SOURCES
 from alertbot.store import open_store
 from alertbot.store.base import Changed, Changes, Keys, Store, StoreUnavailable, TakenOver
 from alertbot.store.redis import LIVES, RedisStore
+from tests.domain.script import policy
 from tests.standins.faults import FlakyProxy
 from tests.standins.redis_servers import RedisServer
 from tests.store.builders import T0, alert, at, entry, held, incident, raw, sent, want
@@ -216,6 +222,39 @@ async def test_a_budget_is_one_for_all_replicas(pair: Pair) -> None:
 
 
 # The way there.
+
+
+class AppendsLate(RedisStore):
+    """Its first append is given up for lost, and arrives when it is told to."""
+
+    late: Sequence[RawEvent] = ()
+
+    async def append(self, events: Sequence[RawEvent]) -> Sequence[int]:
+        if not self.late:
+            self.late = events
+            raise StoreUnavailable("given up")
+        return await super().append(events)
+
+
+async def test_an_event_that_arrives_after_its_append_was_given_up_is_decided_all_the_same(
+    redis_url: Callable[[], str],
+) -> None:
+    store, clock = AppendsLate(redis_url()), MovableClock(T0)
+    await store.open()
+    engine = Engine(store, policy(), clock, SOURCES)
+    await engine.start()
+    body = b'{"incident": "i1", "by": "ada"}'
+    with pytest.raises(StoreUnavailable):
+        await engine.accept(RawEvent(T0, "acknowledge", body), SOURCES["acknowledge"](body, T0))
+    await engine.look_again()  # as it does by itself, and there is nothing yet
+    await store.append(store.late)
+    async with asyncio.timeout(10):
+        while await store.undecided(1):
+            clock.advance(LIVES / 3)
+            await asyncio.sleep(0.01)
+    assert [e.reason for e in (await store.entries(incident="i1")).entries] == [Reason.NO_SUCH_INCIDENT]
+    await engine.stop()
+    await store.close()
 
 
 class LosesAnswers(FlakyProxy):
