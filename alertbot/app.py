@@ -142,7 +142,8 @@ class App:
         )
         self.engine.on_asking = self.release.wake
         self._session: aiohttp.ClientSession | None = None
-        self._retired: list[Notifier] = []
+        self._clients, self._retired = AsyncExitStack(), AsyncExitStack()
+        """What closes the notifiers and their clients: those in use, and those of the config before."""
         self._looking: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
         self._stop = asyncio.Event()
@@ -349,13 +350,6 @@ class App:
                 return ""
             raise RemoteUnknown(str(e) or "PagerDuty did not answer in time") from None
 
-    def _rest(self, config: Config) -> PagerDutyRest | None:
-        """PagerDuty's REST API. Its threads end with it."""
-        token = plain(config.settings.global_.pagerduty_api_token)
-        rest = PagerDutyRest(token, config.settings.global_.pagerduty_api_url) if token else None
-        self.remote_keys.ask = rest.keys_of if rest is not None else None
-        return rest
-
     def wake(self) -> None:
         """Something was put back into the store: a delivery that is due, or an event that is not decided."""
         self.outbox.wake()
@@ -415,13 +409,13 @@ class App:
         self.view = self._view(config)
         self.alertmanager = self._alertmanager(config)
         self.enricher.parts = enrichment
-        retired = list(self.outbox.notifiers.values())
+        retired = self._clients
         self.storms.policy = self.outbox.policy = config.policy
         self.outbox.notifiers = self._notifiers(config)
         self.desk.take(self._terms(config, enrichment.runbooks))
         self.socket.use(plain(new.global_.slack_app_token), new.global_.slack_api_url)
         # Those of the reload before last: an attempt is long over by then.
-        await _close_all(self._retired)
+        await self._retired.aclose()
         self._retired = retired
         if news:
             await self._adopt(config.policy)
@@ -484,8 +478,17 @@ class App:
         self.limiter.rates = compile_rates(config.settings.global_.limits)
         self.outbox.page = self.view.external_url
         limiter = WhileOurs(self.limiter, self.time, self.outbox.still_ours)
-        shared = Shared(session=self._session, host=host, limiter=limiter, buttons=offered(), rest=self._rest(config))
-        return {key: build(key[1], i, shared) for key, i in config.integrations.items()}
+        token = plain(config.settings.global_.pagerduty_api_token)
+        rest = PagerDutyRest(token, config.settings.global_.pagerduty_api_url) if token else None
+        self.remote_keys.ask = rest.keys_of if rest is not None else None
+        shared = Shared(session=self._session, host=host, limiter=limiter, buttons=offered(), rest=rest)
+        made = {key: build(key[1], i, shared) for key, i in config.integrations.items()}
+        self._clients = AsyncExitStack()
+        if rest is not None:
+            self._clients.callback(rest.close)
+        for notifier in made.values():
+            self._clients.push_async_callback(notifier.close)
+        return made
 
     def _alertmanager(self, config: Config) -> Alertmanager | None:
         settings = config.settings.global_
@@ -551,7 +554,8 @@ class App:
         )
 
     async def _close_notifiers(self) -> None:
-        await _close_all([*self.outbox.notifiers.values(), *self._retired])
+        await self._clients.aclose()
+        await self._retired.aclose()
 
     def _tell_secrets(self, config: Config) -> None:
         if self.redaction is not None:
@@ -657,11 +661,6 @@ def _shown(store_url: str) -> str:
 
 def _secrets(store_url: str) -> Sequence[str]:
     return RedisUrl.of(store_url).secrets if store_url.startswith(SCHEMES) else ()
-
-
-async def _close_all(notifiers: Sequence[Notifier]) -> None:
-    for notifier in notifiers:
-        await notifier.close()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -51,6 +51,8 @@ BREATH: Final = 100
 BATCH: Final = 64
 #: Alerts decided in one transaction at the most, if it is more than one event: with 100 each costs a quarter more.
 BATCH_ALERTS: Final = 500
+#: Alerts looked at anew in one transaction, with all of their incidents.
+ADOPTED: Final = 200
 #: Incidents woken in one transaction.
 WAKES: Final = 500
 #: Bytes of accepted bodies that may wait to be decided. Above, the door answers 503.
@@ -504,7 +506,7 @@ class Engine:
             now = self.clock.now()
             after = ("", "")
             changed = 0
-            while page := await self.store.firing(after, 1000):
+            while page := await self.store.firing(after, ADOPTED):
                 places = {(a.incident, a.identity) for a in page}
                 loaded = await self.store.load(Keys(members=frozenset(a.incident for a in page)))
                 alerts = [(a, reindexed(policy, a)) for a in loaded.alerts if (a.incident, a.identity) in places]

@@ -1,4 +1,4 @@
-"""PagerDuty, by the Events API v2. This file alone knows pdpyras.
+"""PagerDuty, by the Events API v2.
 
 https://developer.pagerduty.com/docs/events-api-v2/overview: a `dedup_key` means one alert under one routing
 key; a trigger on it is appended while it is open, also while it is acknowledged, and opens a new one after a
@@ -11,10 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import threading
-import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -29,6 +26,7 @@ from alertbot.domain.storm import Storm
 from alertbot.notifiers.answers import classify, retry_after, safe_words
 from alertbot.notifiers.base import DryRun, Failed, Job, Later, Limiter, Result, Retry, Sent, Unlimited
 from alertbot.notifiers.pagerduty_rest import PagerDutyRest, RestError
+from alertbot.notifiers.pagerduty_sessions import ClientError, EventsSession, Sessions
 from alertbot.render import (
     AlertView,
     alert_view,
@@ -43,12 +41,6 @@ from alertbot.render import (
     title,
     ways,
 )
-
-with warnings.catch_warnings():
-    # It says at its import that it is deprecated in favour of `pagerduty`. We know: docs/adr says how it is
-    # replaced.
-    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated', category=UserWarning)
-    import pdpyras
 
 #: PagerDuty refuses events over 512 KB; what comes near is cut before.
 EVENT_BYTES: Final = 500_000
@@ -65,9 +57,6 @@ _COMPONENT: Final = ("service", "app", "job")
 _GROUP: Final = ("team", "environment", "env", "cluster")
 
 log = logging.getLogger("alertbot.notifiers.pagerduty")
-# pdpyras logs each answer that it does not like, and so do we: once is enough.
-_quiet: Final = logging.getLogger("alertbot.notifiers.pagerduty.sdk")
-_quiet.disabled = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +98,7 @@ class PagerDutyNotifier:
         self._key = routing_key or ""
         self._url = url.rstrip("/")
         self._payload = Payload(client, severity_map or {})
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pagerduty")
-        self._local = threading.local()
-        self._sessions: list[_Session] = []
+        self._sessions = Sessions(self._session, THREADS, "pagerduty")
         #: Incident → its request that a thread is still busy with, after we stopped waiting for it.
         self._busy: dict[str, asyncio.Future[None]] = {}
 
@@ -177,9 +164,7 @@ class PagerDutyNotifier:
 
     async def close(self) -> None:
         """Takes no more events. A request that is under way ends within its own time."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for session in self._sessions:
-            session.close()
+        self._sessions.close()
 
     def __repr__(self) -> str:
         return f"PagerDutyNotifier({self.name!r})"
@@ -187,7 +172,7 @@ class PagerDutyNotifier:
     async def _send(self, job: Job, event: Event) -> Retry | Failed | None:
         """One event. A thread cannot be cancelled: where we stop waiting, its incident stays busy until it is
         done."""
-        request = self._threads.submit(self._post, event)
+        request = self._sessions.submit(partial(self._post, event))
         answer = asyncio.wrap_future(request)
         self._busy[job.incident.id] = answer
         answer.add_done_callback(partial(self._free, job.incident.id))
@@ -196,7 +181,7 @@ class PagerDutyNotifier:
             # answer byte by byte does not.
             async with asyncio.timeout(2 * self.timeout + 1):
                 await asyncio.shield(answer)
-        except pdpyras.PDClientError as e:
+        except ClientError as e:
             return self._failure(e, job.now)
         except TimeoutError:
             return Retry(f"{self.name}: no answer to {event.kind}", uncertain=True)
@@ -210,18 +195,17 @@ class PagerDutyNotifier:
         if self._busy.get(incident) is answer:
             del self._busy[incident]
 
-    def _post(self, event: Event) -> None:
-        """In a thread. Raises pdpyras.PDClientError for any answer but 2xx with PagerDuty's own body."""
-        session: _Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = _Session(self._key, self._url, self.timeout)
-            self._sessions.append(session)
+    def _session(self) -> EventsSession:
+        return EventsSession(self._key, self._url, self.timeout)
+
+    def _post(self, event: Event, session: EventsSession) -> None:
+        """In a thread. Raises `ClientError` for any answer but 2xx with PagerDuty's own body."""
         try:
             session.send_event(event.kind, dedup_key=event.dedup_key, **event.body)
-        except pdpyras.PDClientError:
+        except ClientError:
             raise
         except Exception as e:  # requests, urllib3 and json raise many kinds; each is a failed attempt
-            raise pdpyras.PDClientError(type(e).__name__) from e
+            raise ClientError(type(e).__name__) from e
 
     def _failure(self, error: Any, now: datetime) -> Retry | Failed:
         """By the status code: of pdpyras' classes only exactly 500 is a server error. Its messages are not
@@ -235,27 +219,6 @@ class PagerDutyNotifier:
         bad = classify("PagerDuty", response.status_code, words, after)
         # A 2xx that is not PagerDuty's (a proxy's page) is no promise that anybody is called.
         return bad or Retry(f"PagerDuty answered {response.status_code}, but not as itself", uncertain=True)
-
-
-class _Session(pdpyras.EventsAPISession):  # type: ignore[misc]
-    """One call is one request: no retries of its own, no redirects, nothing from the environment."""
-
-    def __init__(self, key: str, url: str, timeout: float) -> None:
-        super().__init__(key)
-        self.url = url
-        self.timeout = timeout
-        # Without a number for 429 it would repeat that without end; with -1 attempts in all the first answer
-        # counts.
-        self.retry = {429: 1}
-        self.max_http_attempts = -1
-        self.max_network_attempts = 0
-        # Proxies, netrc and certificates of the environment are not for us to guess at.
-        self.trust_env = False
-        self.log = _quiet
-
-    def request(self, method: str, url: str, **kwargs: Any) -> Any:
-        """A redirected POST would arrive as a GET without its body."""
-        return super().request(method, url, **{**kwargs, "allow_redirects": False})
 
 
 def _pagerduty_words(response: Any) -> str:

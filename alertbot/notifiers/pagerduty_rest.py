@@ -1,5 +1,5 @@
 """PagerDuty's REST API: who is on call, which incident is which of ours, and acts in a person's name. One call is one
-request, in a thread: pdpyras blocks.
+request, in a thread.
 
 https://developer.pagerduty.com/api-reference/: a list comes in pages, with `more` while there are further ones. Who
 changes something names a user's mail address in `From`; only a user's own token may leave it out.
@@ -9,25 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import threading
-import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 from alertbot.notifiers.answers import safe_words
-
-with warnings.catch_warnings():
-    # As in notifiers/pagerduty.py.
-    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated', category=UserWarning)
-    import pdpyras
-
-_quiet: Final = logging.getLogger("alertbot.notifiers.pagerduty_rest.sdk")
-_quiet.disabled = True
+from alertbot.notifiers.pagerduty_sessions import ClientError, RestSession, Sessions
 
 #: Items of a page [docs: 100 at most], and pages of one list that are read.
 PAGE, PAGES = 100, 20
@@ -57,24 +47,6 @@ class Duty:
     until: datetime | None
 
 
-class _Session(pdpyras.APISession):  # type: ignore[misc]
-    """One call is one request: no retries of its own, no redirects, nothing from the environment."""
-
-    def __init__(self, token: str, url: str, timeout: float) -> None:
-        super().__init__(token)
-        self.url = url
-        self.timeout = timeout
-        # As for events: without a number it would repeat a 429 without end.
-        self.retry = {429: 1}
-        self.max_http_attempts = -1
-        self.max_network_attempts = 0
-        self.trust_env = False
-        self.log = _quiet
-
-    def request(self, method: str, url: str, **kwargs: Any) -> Any:
-        return super().request(method, url, **{**kwargs, "allow_redirects": False})
-
-
 class PagerDutyRest:
     """One account, with one token. `timeout` bounds each request, in seconds."""
 
@@ -82,12 +54,11 @@ class PagerDutyRest:
         self._token = token
         self._url = url.rstrip("/")
         self._timeout = timeout
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="pagerduty-rest")
-        self._local = threading.local()
+        self._sessions = Sessions(lambda: RestSession(token, self._url, timeout), 2, "pagerduty-rest")
 
     def close(self) -> None:
         """Takes no more calls; one that is under way ends by itself."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._sessions.close()
 
     async def on_call(self) -> Sequence[Duty]:
         """Everybody who is on call now. Raises `RestError`."""
@@ -145,22 +116,21 @@ class PagerDutyRest:
     async def _call(
         self, method: str, path: str, query: dict[str, Any], body: Any = None, email: str = ""
     ) -> dict[str, Any]:
-        loop = asyncio.get_running_loop()
+        request = partial(self._request, method, path, query, body, email)
         try:
             async with asyncio.timeout(self._timeout + 1):
-                return await loop.run_in_executor(self._threads, self._request, method, path, query, body, email)
+                return await asyncio.wrap_future(self._sessions.submit(request))
         except TimeoutError:
             raise RestError("it did not answer in time") from None
 
-    def _request(self, method: str, path: str, query: dict[str, Any], body: Any, email: str) -> dict[str, Any]:
-        """In a thread: a session of requests belongs to one."""
-        session = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = _Session(self._token, self._url, self._timeout)
+    def _request(
+        self, method: str, path: str, query: dict[str, Any], body: Any, email: str, session: RestSession
+    ) -> dict[str, Any]:
+        """In a thread."""
         try:
             headers = {"From": email} if email else {}
             response = session.request(method, path, params=query, json=body, headers=headers)
-        except pdpyras.PDClientError as e:
+        except ClientError as e:
             if e.response is None:
                 raise RestError("it cannot be reached") from None
             response = e.response

@@ -165,17 +165,19 @@ function step.append(a)
   return number(first)
 end
 
---- past a seq, how many → our undecided seqs.
+--- The next undecided seqs past one, their owners, and the last of them or, at the end, "".
+local function undecided(after, limit)
+  local page = call('ZRANGEBYSCORE', 'undecided', '(' .. after, '+inf', 'LIMIT', 0, limit)
+  return page, docs('owners', page, 1), #page == tonumber(limit) and page[#page] or ''
+end
+
+--- past a seq, how many to look at → where to go on or "", then those of them that are ours.
 function step.mine(a)
-  local found, from, limit = {}, '(' .. a[1], tonumber(a[2])
-  repeat
-    local page = call('ZRANGEBYSCORE', 'undecided', from, '+inf', 'LIMIT', 0, PAGE)
-    for _, seq in ipairs(page) do
-      if call('HGET', 'owners', seq) == ME then found[#found + 1] = seq end
-      if #found == limit then return found end
-      from = '(' .. seq
-    end
-  until #page < PAGE
+  local page, owners, last = undecided(a[1], a[2])
+  local found = {last}
+  for i, seq in ipairs(page) do
+    if owners[i] == ME then found[#found + 1] = seq end
+  end
   return found
 end
 
@@ -210,29 +212,38 @@ end
 
 -- Replicas.
 
---- now, until → how many events were taken from the dead, how many are ours now, and the deliveries that the dead had.
---- We live until then.
+local function living()
+  local lives = {}
+  for _, owner in ipairs(call('ZRANGE', 'replicas', 0, -1)) do lives[owner] = true end
+  return lives
+end
+
+--- now, until → the deliveries that the dead had. We live until then.
 function step.renew(a)
   call('ZADD', 'replicas', a[2], ME)
   for _, dead in ipairs(call('ZRANGEBYSCORE', 'replicas', '-inf', '(' .. a[1])) do
     call('ZREM', 'replicas', dead)
     call('HDEL', 'changes', dead)
   end
-  local lives, taken, mine = {}, 0, 0
-  for _, owner in ipairs(call('ZRANGE', 'replicas', 0, -1)) do lives[owner] = true end
-  for _, seq in ipairs(call('ZRANGE', 'undecided', 0, -1)) do
-    local owner = call('HGET', 'owners', seq)
-    if not lives[owner] then
-      call('HSET', 'owners', seq, ME)
-      owner, taken = ME, taken + 1
-    end
-    if owner == ME then mine = mine + 1 end
-  end
-  local left, leases = {taken, mine}, call('HGETALL', 'leases')
+  local lives, left, leases = living(), {}, call('HGETALL', 'leases')
   for i = 1, #leases, 2 do
     if not lives[leases[i + 1]] then left[#left + 1] = leases[i] end
   end
   return left
+end
+
+--- past a seq, how many to look at → where to go on or "", how many of them were a dead one's, how many are ours now.
+function step.take_over(a)
+  local lives, taken, mine = living(), 0, 0
+  local page, owners, last = undecided(a[1], a[2])
+  for i, seq in ipairs(page) do
+    if not lives[owners[i]] then
+      call('HSET', 'owners', seq, ME)
+      owners[i], taken = ME, taken + 1
+    end
+    if owners[i] == ME then mine = mine + 1 end
+  end
+  return {last, taken, mine}
 end
 
 --- We end in good order: others need not wait until our time is over.
@@ -247,9 +258,9 @@ function step.mark()
   call('HINCRBY', 'changes', ME, 1)
 end
 
-local function claim_of(incident)
-  local claim = call('HGET', 'woken', incident)
-  if claim then return claim:match('^(%S+) (%S+)$') end
+--- The replica that has an incident, and until when, as `woken` says it.
+local function claim_of(text)
+  if text then return text:match('^(%S+) (%S+)$') end
 end
 
 --- now, until, how many → ids of incidents that are due, and ours until then.
@@ -257,8 +268,9 @@ function step.due(a)
   local found, now, limit, offset = {}, tonumber(a[1]), tonumber(a[3]), 0
   repeat
     local page = call('ZRANGEBYSCORE', 'wake', '-inf', a[1], 'LIMIT', offset, PAGE)
-    for _, id in ipairs(page) do
-      local owner, till = claim_of(id)
+    local woken = docs('woken', page, 1)
+    for i, id in ipairs(page) do
+      local owner, till = claim_of(woken[i])
       if #found < limit and (not owner or owner == ME or tonumber(till) <= now) then
         call('HSET', 'woken', id, ME .. ' ' .. a[2])
         found[#found + 1] = id
@@ -275,10 +287,13 @@ function step.next_wake()
   local best, offset = window and tonumber(window), 0
   while true do
     local page = call('ZRANGE', 'wake', offset, offset + PAGE - 1, 'WITHSCORES')
+    local ids = {}
+    for i = 1, #page, 2 do ids[#ids + 1] = page[i] end
+    local woken = docs('woken', ids, 1)
     for i = 1, #page, 2 do
       local at = tonumber(page[i + 1])
       if best and at >= best then return number(best) end
-      local owner, till = claim_of(page[i])
+      local owner, till = claim_of(woken[(i + 1) / 2])
       if owner and owner ~= ME then at = math.max(at, tonumber(till)) end
       best = best and math.min(best, at) or at
     end
@@ -290,20 +305,30 @@ end
 -- Deliveries. The index `lane` has lane \0 rank (6) \0 since (20) \0 id of all that is due now or later.
 
 local function due_in(lane, now, limit)
-  local found, from, to = {}, '[' .. lane .. '\0', '(' .. lane .. '\0\255'
-  repeat
-    local page = call('ZRANGEBYLEX', 'lane', from, to, 'LIMIT', 0, PAGE)
-    for _, m in ipairs(page) do
-      if tonumber(call('ZSCORE', 'due', m:sub(#lane + 30))) <= now then found[#found + 1] = m:sub(#lane + 2) end
+  local found, from, to, size = {}, '[' .. lane .. '\0', '(' .. lane .. '\0\255', math.min(limit, PAGE)
+  while true do
+    local page = call('ZRANGEBYLEX', 'lane', from, to, 'LIMIT', 0, size)
+    if #page == 0 then return found end
+    local ids = {}
+    for i, m in ipairs(page) do ids[i] = m:sub(#lane + 30) end
+    local due_at = call('ZMSCORE', 'due', unpack(ids))
+    for i, m in ipairs(page) do
+      if tonumber(due_at[i]) <= now then found[#found + 1] = m:sub(#lane + 2) end
       if #found == limit then return found end
-      from = '(' .. m
     end
-  until #page < PAGE
-  return found
+    if #page < size then return found end
+    from, size = '(' .. page[#page], PAGE
+  end
+end
+
+--- Nothing is: then no lane is walked.
+local function none_due(now)
+  return call('ZCOUNT', 'due', '-inf', now) == 0
 end
 
 --- lane, now, how many → rows that are due, the most urgent first.
 function step.due_in(a)
+  if none_due(a[2]) then return {} end
   local ids = due_in(a[1], tonumber(a[2]), tonumber(a[3]))
   for i, m in ipairs(ids) do ids[i] = m:sub(29) end
   return docs('rows', ids, 1)
@@ -312,6 +337,7 @@ end
 --- now → lane, rank and since of the first that is due in it, ...
 function step.lanes(a)
   local found, from = {}, '-'
+  if none_due(a[1]) then return found end
   while true do
     local m = call('ZRANGEBYLEX', 'lane', from, '+', 'LIMIT', 0, 1)[1]
     if not m then return found end

@@ -63,6 +63,8 @@ from alertbot.store.rows import Row, claimed, clashes, filed, orphaned, recorded
 
 #: How long a replica counts as alive after it said so; how long nobody else gets an incident that it is waking.
 LIVES: Final = timedelta(seconds=15)
+#: Deliveries claimed in one go.
+CLAIMED: Final = 50
 #: Incidents searched in one go, with all their alerts.
 INCIDENTS: Final = 20
 
@@ -113,18 +115,19 @@ class RedisStore(Looks):
 
     async def undecided(self, limit: int) -> Sequence[StoredEvent]:
         found: list[StoredEvent] = []
-        while len(found) < limit:
-            after = found[-1].seq if found else 0
-            (seqs,) = await self._link.ask(("mine", after, min(AT_ONCE, limit - len(found))))
-            if not seqs:
-                break
-            found += await self._bodies([int(seq) for seq in seqs])
+        after = b"0"
+        while after and len(found) < limit:
+            ((after, *seqs),) = await self._link.ask(("mine", after, AT_ONCE))
+            found += await self._bodies([int(seq) for seq in seqs[: limit - len(found)]])
         return found
 
     async def renew(self, now: datetime) -> Renewal:
-        (taken, mine, *left), living = await self._link.ask(
-            ("renew", codec.us(now), codec.us(now + LIVES)), ("ZCARD", "replicas")
+        left, living, (after, taken, mine) = await self._link.ask(
+            ("renew", codec.us(now), codec.us(now + LIVES)), ("ZCARD", "replicas"), ("take_over", 0, AT_ONCE)
         )
+        while after:
+            ((after, more, ours),) = await self._link.ask(("take_over", after, AT_ONCE))
+            taken, mine = taken + more, mine + ours
         names = [*texts(left), *await self._claimed_unheard()]
         if names:
             moves: dict[str, Move] = {name: if_there(orphaned) for name in names}
@@ -243,25 +246,26 @@ class RedisStore(Looks):
         )
 
     async def claim(self, lane: str, now: datetime, lease: str, lease_for: timedelta, limit: int) -> Sequence[Delivery]:
-        question: Step = ("due_in", codec.key(lane), codec.us(now), limit)
-        while True:
-            digest, docs = await self._link.ask(question, digests=True)
-            taken: list[Row] = []
-            steps: list[Step] = []
-            for seq, old in map(numbered_row, docs):
-                taken.append(claimed(old, lease, now + lease_for))
-                steps += put_row(seq, old, taken[-1])
-                steps.append(("HSET", "leases", codec.key(old.delivery.id), self._client.me))
-            if not taken:
-                return []
+        found: list[Delivery] = []
+        more = True
+        while more and len(found) < limit:
+            wanted = min(limit - len(found), CLAIMED)
+            question: Step = ("due_in", codec.key(lane), codec.us(now), wanted)
             try:
-                await self._link.take([(digest, question)], steps)
+                digest, docs = await self._link.ask(question, digests=True)
+                rows = [(seq, old, claimed(old, lease, now + lease_for)) for seq, old in map(numbered_row, docs)]
+                steps = [step for row in rows for step in put_row(*row)]
+                steps += [("HSET", "leases", codec.key(old.delivery.id), self._client.me) for _, old, _ in rows]
+                if steps:
+                    await self._link.take([(digest, question)], steps)
             except NotAsBefore:
                 continue
             except StoreUnavailable:
                 self._unanswered.add(lease)
                 raise
-            return [row.delivery for row in taken]
+            found += [row.delivery for *_, row in rows]
+            more = len(rows) == wanted
+        return found
 
     async def record(self, outcome: Outcome) -> bool:
         moves: dict[str, Move] = {outcome.id: lambda row: None if row is None else recorded(row, outcome)}

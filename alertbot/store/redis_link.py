@@ -23,7 +23,7 @@ from alertbot.store.redis_settings import SETTINGS, durability, eviction
 
 log = logging.getLogger("alertbot.store")
 
-#: Things read, or forgotten, in one go: Redis serves nobody else meanwhile.
+#: Things read in one go: Redis serves nobody else meanwhile.
 AT_ONCE: Final = 500
 
 

@@ -37,6 +37,8 @@ from alertbot.store.redis_rows import (
 )
 from alertbot.store.rows import Row, grouped
 
+#: Alerts that are searched in one go.
+SEARCHED: Final = 200
 #: Incidents whose alerts or deliveries are listed in one go.
 INCIDENTS: Final = 50
 #: Bytes of bodies read in one go.
@@ -238,7 +240,7 @@ class Looks:
         cursor: bytes | str = ""
         while True:
             ((cursor, *docs),) = await self._link.ask(
-                ("matching", "current", "", cursor, AT_ONCE, *codec.searchable(labels))
+                ("matching", "current", "", cursor, SEARCHED, *codec.searchable(labels))
             )
             found += [a for a in all_of(codec.alerts, docs) if codec.has_labels(a.labels, labels)]
             if not cursor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
 from alertbot.store import codec
 from alertbot.store.redis_client import NotAsBefore, Step
-from alertbot.store.redis_link import AT_ONCE, Link
+from alertbot.store.redis_link import Link
 from alertbot.store.redis_rows import (
     all_of,
     deploy_places,
@@ -22,6 +23,9 @@ from alertbot.store.redis_rows import (
     window_places,
 )
 from alertbot.store.redis_write import drop_alert, drop_entries, put_row
+
+#: Things forgotten in one go, each with all its places: Redis serves nobody else meanwhile.
+FORGOTTEN: Final = 100
 
 
 async def trim(link: Link, before: datetime) -> int:
@@ -47,8 +51,8 @@ async def _forget(
     link: Link, names: Sequence[str], hash_: str, steps: Callable[[list[bytes | None]], Iterable[Step]]
 ) -> None:
     """Takes the steps for these documents, in pieces; a piece that changes meanwhile is left for the next time."""
-    for start in range(0, len(names), AT_ONCE):
-        question: Step = ("docs", hash_, *names[start : start + AT_ONCE])
+    for start in range(0, len(names), FORGOTTEN):
+        question: Step = ("docs", hash_, *names[start : start + FORGOTTEN])
         digest, docs = await link.ask(question, digests=True)
         try:
             await link.take([(digest, question)], [*steps(docs)], once=False)
@@ -69,7 +73,7 @@ async def _trim_events(link: Link, limit: int) -> int:
     parked = {text.split("\0")[1] for text in texts(kept)}
     after, forgotten = 0, 0
     while True:
-        (page,) = await link.ask(("ZRANGEBYSCORE", "events", f"({after}", "+inf", "LIMIT", 0, AT_ONCE))
+        (page,) = await link.ask(("ZRANGEBYSCORE", "events", f"({after}", "+inf", "LIMIT", 0, FORGOTTEN))
         old = [member.decode() for member in page if int(member.partition(b":")[2]) < limit]
         seqs = [m.partition(":")[0] for m in old]
         if not old:
@@ -131,8 +135,8 @@ async def _what_hangs_on(link: Link, name: str) -> list[Step]:
     steps: list[Step] = [step for seq, row in rows for step in put_row(seq, row, None)]
     steps += drop_parked([parked_doc.decode(d) for d in await link.docs("parked", names)])
     seqs = [int(line.rpartition(b"\0")[2]) for line in lines]
-    for start in range(0, len(seqs), AT_ONCE):
-        page = seqs[start : start + AT_ONCE]
+    for start in range(0, len(seqs), FORGOTTEN):
+        page = seqs[start : start + FORGOTTEN]
         (docs,) = await link.ask(("docs", "entries", *page))
         steps += drop_entries(page, docs)
     return steps
@@ -173,7 +177,7 @@ async def _trim_alerts(link: Link, limit: int) -> int:
 
 async def _trim_entries(link: Link, limit: int) -> None:
     seqs = await _older(link, "entries.loose", limit)
-    for start in range(0, len(seqs), AT_ONCE):
-        page = [int(seq) for seq in seqs[start : start + AT_ONCE]]
+    for start in range(0, len(seqs), FORGOTTEN):
+        page = [int(seq) for seq in seqs[start : start + FORGOTTEN]]
         (docs,) = await link.ask(("docs", "entries", *page))
         await link.take((), [*drop_entries(page, docs)], once=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
@@ -192,3 +194,21 @@ async def test_a_note_that_nothing_announced_is_asked_about(linked: Bot, rest: P
     await send(bot, bodies, status=503)
     await send(bot, bodies)
     assert await bot.reasons("Down", "person") == ["note_added"]
+
+
+async def test_what_asked_pagerduty_under_one_config_ends_two_reloads_later(
+    linked: Bot, rest: PagerDutyRestStandin
+) -> None:
+    bot = linked
+    page = await paged(bot)
+    await bot.act(f"/api/v1/incidents/{page.dedup_key}/acknowledge", by="ana@example.org")
+    await bot.advance("5s")
+    first = [t for t in threading.enumerate() if t.name.startswith("pagerduty-rest")]
+    assert first
+    for _ in range(2):
+        assert (await bot.ask("POST", "/-/reload")).status == 200
+    for _ in range(100):  # they are told to end; usually they have by now
+        if not any(t.is_alive() for t in first):
+            break
+        await asyncio.sleep(0.05)
+    assert not any(t.is_alive() for t in first)
