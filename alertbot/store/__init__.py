@@ -45,4 +45,5 @@ def open_store(
             wait_replicas=wait_replicas,
             wait_disk=wait_disk,
         )
-    raise ValueError(f"store.url {url!r}: no store of this kind; expected sqlite:///FILE")
+    # Not the URL itself: there may be a password in it.
+    raise ValueError(f"store.url: no store is of the kind {scheme!r}; expected sqlite:///FILE, or redis://HOST")

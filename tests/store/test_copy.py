@@ -114,3 +114,10 @@ async def test_the_command_says_what_it_copied(tmp_path: Path) -> None:
     found = await asyncio.to_thread(CliRunner().invoke, cli, ["store", "copy", *urls])
     assert found.exit_code == 0, found.output
     assert found.output.startswith("0 events, 0 incidents")
+
+
+def test_an_address_of_no_store_is_an_error_that_shows_no_password(tmp_path: Path) -> None:
+    found = CliRunner().invoke(cli, ["store", "copy", "reddis://:s3cret@host/0", f"sqlite:///{tmp_path / 'b.db'}"])
+    assert found.exit_code == 2
+    assert "expected sqlite:///FILE, or redis://HOST" in found.output
+    assert "s3cret" not in found.output
