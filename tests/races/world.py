@@ -153,6 +153,8 @@ class World:
     ended: dict[str, datetime] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
     """Notes by their text, and how often a replica said that it has them."""
+    tried: Counter[bytes] = field(default_factory=Counter)
+    """How often each body was sent."""
     unanswered: int = 0
     _names: int = 0
     _background: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -227,6 +229,7 @@ class World:
             name = first if first in names else self.chance.choice(names) if names else ""
             first = ""
             if name:
+                self.tried[raw] += 1
                 sent = self.spawn(self.replicas[name].accept(source, raw), name)
                 await asyncio.wait([sent], timeout=10)
                 if sent.done() and not sent.cancelled():
@@ -452,11 +455,11 @@ async def twice(world: World) -> list[str]:
     # What was over for people while the rest was held stays so.
     found += [f"the card of {payload(m)['incident']} ends as {m['text']!r}" for m in world.slack.of_kind("card")
               if not re.search("(?i)resolved|held", m["text"])]  # fmt: skip
-    stored = Counter(
-        json.loads(e.event.body)["text"]
-        for e in await world.seen.events(START - MINUTE, 0, 100_000)
-        if e.event.source == "note"
-    )
+    events = [e.event for e in await world.seen.events(START - MINUTE, 0, 100_000)]
+    bodies = Counter(e.body for e in events if e.body in world.tried)
+    found += [f"{body!r} was sent {world.tried[body]} times and stored {n} times" for body, n in bodies.items()
+              if n > world.tried[body]]  # fmt: skip
+    stored = Counter(json.loads(e.body)["text"] for e in events if e.source == "note")
     written: Counter[str] = Counter()
     for incident in (await world.seen.incidents(limit=500)).incidents:
         entries = (await world.seen.entries(incident=incident.id, limit=10_000)).entries
