@@ -106,8 +106,10 @@ class Run:
     edits: float
     limited: float
     """Calls that were answered 429."""
+    stale: float
+    """Alerts that Slack shows as firing in the end, when all have resolved."""
     unseen: float
-    """Alerts whose last state Slack does not show in the end, when all have resolved."""
+    """Alerts that Slack never showed, neither by name nor counted by a board."""
     pages: float
     """Pages opened: people called."""
     open_pages: float
@@ -189,7 +191,8 @@ class Storm:
                 posts_in_a_second=densest(chat["posts"]),
                 edits=chat["edits"],
                 limited=chat["limited"] + calls["limited"],
-                unseen=max(self.size - chat["settled"], 0),
+                stale=chat["firing"],
+                unseen=max(self.size - chat["settled"] - chat["firing"], 0),
                 pages=calls["opened"],
                 open_pages=calls["open"],
                 rss=measured.peak(),
@@ -263,7 +266,7 @@ def median(runs: Sequence[Run]) -> Run:
 
 HEADER: Final = (
     "| providers | alerts | through | first critical page | last | after its webhook | criticals paged | all told"
-    " | messages in Slack | a second and channel, at most | edits | answered 429 | last states not in Slack"
+    " | messages in Slack | a second and channel, at most | edits | answered 429 | firing in Slack | never in Slack"
     " | pages opened | left open | MiB | CPU s |"
 )
 NOTES: Final = """
@@ -280,7 +283,8 @@ def row(storm: Storm, run: Run) -> str:
     def beside(ours: float, before: float, digits: int) -> str:
         return f"{ours:,.{digits}f}" + (f" (+{before:,.{digits}f})" if storm.through == "alertbot" else "")
 
-    counts = (run.posts, run.posts_in_a_second, run.edits, run.limited, run.unseen, run.pages, run.open_pages)
+    posted = (run.posts, run.posts_in_a_second, run.edits, run.limited, run.stale, run.unseen)
+    counts = (*posted, run.pages, run.open_pages)
     cells = [
         storm.variant, f"{storm.size:,}", storm.through, seconds(run.first_page), seconds(run.last_page),
         seconds(run.since_door), f"{run.paged:,.0f} of {storm.size // 10:,}", seconds(run.told),

@@ -131,7 +131,9 @@ class Messages:
         }
 
     def record(self) -> dict[str, Any]:
-        return {**self.progress(), "limited": self.calls.limited, "posts": self.posts, "edits": self.edits}
+        firing = sum(not ended for ended in self.ended.values()) + sum(still for still, _ in self.boards.values())
+        counts = {"limited": self.calls.limited, "posts": self.posts, "edits": self.edits, "firing": firing}
+        return {**self.progress(), **counts}
 
 
 def _first_line(params: dict[str, Any]) -> str:
