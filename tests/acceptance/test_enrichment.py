@@ -158,7 +158,7 @@ async def test_a_mail_has_what_is_known_by_then(bot: Bot) -> None:
 async def test_a_prometheus_that_is_not_well_leaves_a_card_without_a_graph(
     bot: Bot, rule: str, fault: dict[str, Any]
 ) -> None:
-    bot.prometheus.faults.add(fault.pop("action"), times=None, **fault)
+    bot.prometheus.faults.add(times=None, **fault)
     await bot.fire(down(bot))
     assert "slack #critical-alerts card Down" in await bot.heard()
     assert "Restart it." in said(bot.cards("#critical-alerts")[0])

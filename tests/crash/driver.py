@@ -33,17 +33,30 @@ from alertbot.clock import MovableClock
 from alertbot.domain.fingerprint import fingerprint
 from alertbot.notifiers import pagerduty, slack
 from alertbot.render import environment
-from alertbot.store import sqlite
+from alertbot.store import redis, sqlite
 from alertbot.store.base import Store
 from tests.acceptance.timing import PATIENCE, advance, settle
 
 Say = Callable[[dict[str, Any]], None]
 
 #: Imported before the first fork, so that no fork has to.
-WARM: Final = (notifiers, pagerduty, slack, sqlite)
+WARM: Final = (notifiers, pagerduty, redis, slack, sqlite)
 #: A crash after a read is one before the next call: neither the file nor a provider is any other for it.
 WRITES: Final = frozenset(
-    {"open", "append", "commit", "claim", "record", "set_meta", "spend", "refile", "breaker", "once", "remember"}
+    {
+        "open",
+        "append",
+        "commit",
+        "claim",
+        "record",
+        "renew",
+        "set_meta",
+        "spend",
+        "refile",
+        "breaker",
+        "once",
+        "remember",
+    }
 )
 #: Where the process dies late, a call is held for so many seconds: all that does not wait for it goes on meanwhile.
 HELD: Final = 0.05
@@ -53,7 +66,8 @@ NEVER: Final = ""
 CONFIG: Final = """
 global: {{slack_bot_token: xoxb-stand-in, slack_api_url: {slack}/api/, pagerduty_url: {pagerduty}/}}
 web: {{listen: 127.0.0.1:0}}
-store: {{url: 'sqlite:///{store}'}}
+store: {{url: '{store}'}}
+severities: [{{name: critical, ack_within: 1h}}]
 route: {{receiver: ops, group_by: [alertname], group_wait: 0s, group_interval: 5s, repeat_interval: 4h}}
 receivers:
   - name: ops
@@ -87,11 +101,12 @@ class Crash:
 
 
 class CrashingStore:
-    """A store between whose callers and whose file the process can die."""
+    """A store between whose callers and whose file or server the process can die."""
 
     def __init__(self, store: Store, crash: Crash) -> None:
         self._store = store
         self._crash = crash
+        self.renewed_at: datetime | None = None
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
@@ -101,11 +116,19 @@ class CrashingStore:
         async def call(*args: Any, **options: Any) -> Any:
             await self._crash.here(f"before store.{name}")
             result = await method(*args, **options)
+            if name == "renew":
+                (self.renewed_at,) = args
             if name in WRITES:
                 await self._crash.here(f"after store.{name}")
             return result
 
         return call
+
+
+def changes_something(moment: str) -> bool:
+    """Whether a moment is that of a request to a provider, or of a call to the store that may write."""
+    _, _, call = moment.rpartition(" ")[0].partition(" store.")
+    return not call or call in WRITES
 
 
 class CrashingProxy:
@@ -219,12 +242,13 @@ SCENARIOS: Final = {"people": Scenario, "deploy": DeployScenario}
 
 
 class Life:
-    """One life of the bot on the file in the task's folder, from the time `at` on."""
+    """One life of the bot on the task's store, from the time `at` on."""
 
     def __init__(self, task: dict[str, Any], say: Say) -> None:
         self._task = task
         self._say = say
         self._crash = Crash(task["die"], task["late"], say)
+        self._alone = False
 
     async def run(self) -> None:
         """Until the task is done, or the process is killed."""
@@ -234,13 +258,14 @@ class Life:
         await slack_proxy.start()
         await pagerduty_proxy.start()
         folder = Path(task["folder"])
-        config = CONFIG.format(slack=slack_proxy.url, pagerduty=pagerduty_proxy.url, store=folder / "alertbot.db")
+        config = CONFIG.format(slack=slack_proxy.url, pagerduty=pagerduty_proxy.url, store=task["store"])
         (folder / "alertbot.yml").write_text(config)
         self._clock = MovableClock(datetime.fromisoformat(task["at"]))
         app = App(folder / "alertbot.yml", {}, clock=self._clock)
         self._store = app.store
         self._outbox = app.outbox
-        crashing = cast("Store", CrashingStore(app.store, self._crash))
+        self._crashing = CrashingStore(app.store, self._crash)
+        crashing = cast("Store", self._crashing)
         app.store = app.engine.store = app.outbox.store = app.storms.store = app.limiter.store = crashing
         await app.start()
         scenario = SCENARIOS[task["scenario"]](app, datetime.fromisoformat(task["started"]))
@@ -273,18 +298,33 @@ class Life:
 
     async def _serve(self, port: int) -> None:
         self._say({"port": port, "pid": os.getpid()})
+        await self._outlive()
         expected = self._task["expect"]
         async with asyncio.timeout(PATIENCE):
             while (await self._store.stats(self._clock.now())).open_incidents < expected:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
         await self._advance()
 
+    async def _outlive(self) -> None:
+        """Time passes until an earlier life counts as dead, and what it left has been taken over."""
+        if self._store.shared and not self._alone:
+            self._alone = True
+            self._clock.advance(redis.LIVES + timedelta(seconds=1))
+            self._tell_time()
+            while self._crashing.renewed_at != self._clock.now():  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.001)
+
+    def _tell_time(self) -> None:
+        """For the next life: time does not go back where this one ends."""
+        self._say({"at": self._clock.now().isoformat()})
+
     async def _advance(self) -> None:
         """A minute, in which all is delivered that can be."""
+        await self._outlive()
 
         async def settled() -> None:
+            self._tell_time()
             await settle(self._store, self._clock, self._outbox)
-            self._say({"at": self._clock.now().isoformat()})
 
         await advance(self._store, self._clock, self._outbox, timedelta(minutes=1), settled)
 
@@ -306,8 +346,8 @@ def fork(task: dict[str, Any], say: Say) -> int:
 
 def warm() -> None:
     """What every life would do again: compile the templates, and touch each object to collect garbage."""
-    for provider in ("slack", "pagerduty"):
-        templates = environment(provider)
+    for folder in ("pagerduty", "slack", "web", "words"):
+        templates = environment(folder)
         for name in templates.list_templates(extensions=["j2"]):
             templates.get_template(name)
     gc.freeze()

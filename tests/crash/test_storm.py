@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ from tests.standins.slack import SlackStandin
 
 INCIDENTS: Final = 300
 CRITICAL: Final = 60
-KILLS: Final = 20
+#: On Redis fewer: what each leaves there waits for 15 s of the wall clock.
+KILLS: Final = {"sqlite": 20, "redis": 8}
 #: The providers' rates, all raised by the same factor: the storm is as long as it is by their own, and the test is not.
 FASTER: Final = 10
 #: PagerDuty's a minute, so few that it has a storm too.
@@ -42,10 +44,11 @@ def body(n: int, start: datetime, end: datetime | None = None) -> bytes:
     return json.dumps({"version": "4", "alerts": [alert]}).encode()
 
 
-async def test_a_storm_with_twenty_kills_and_both_providers_failing_loses_nothing_and_doubles_nothing(
-    tmp_path: Path, unused_tcp_port: int
+async def test_a_storm_with_many_kills_and_both_providers_failing_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, unused_tcp_port: int, new_store: Callable[[], str]
 ) -> None:
     chance = random.Random(20)
+    store = new_store()
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(
             SlackStandin(posts_per_second=FASTER, post_burst=FASTER, tiers={"chat.update": 50 * FASTER})
@@ -58,7 +61,7 @@ async def test_a_storm_with_twenty_kills_and_both_providers_failing_loses_nothin
         config.write_text(
             CONFIG.format(
                 cards=10, slack=slack.url, pagerduty=pagerduty.url, posts=FASTER, updates=50 * FASTER, events=EVENTS,
-                port=unused_tcp_port, store=f"{{url: 'sqlite:///{tmp_path / 'alertbot.db'}'}}", key=ROUTING_KEY,
+                port=unused_tcp_port, store=f"{{url: '{store}'}}", key=ROUTING_KEY,
             )
         )  # fmt: skip
         bot = Bot(config, unused_tcp_port)
@@ -66,7 +69,7 @@ async def test_a_storm_with_twenty_kills_and_both_providers_failing_loses_nothin
         await bot.start()
 
         async def kill_again_and_again() -> None:
-            for _ in range(KILLS):
+            for _ in range(KILLS[store.partition(":")[0]]):
                 await ask(session, f"{bot.url}/api/v1/incidents?limit=1")
                 await asyncio.sleep(chance.uniform(0.0, 1.0))
                 await bot.kill()
@@ -86,6 +89,9 @@ async def test_a_storm_with_twenty_kills_and_both_providers_failing_loses_nothin
         async with asyncio.timeout(PATIENCE):
             fires = [send(session, [bot], chance, body(n, start)) for n in range(INCIDENTS)]
             await asyncio.gather(kill_again_and_again(), spoil(), *fires)
+            # On Redis what a killed one took is decided once it counts as dead: what ends before that is never told.
+            while len(await all_incidents(session, bot.url)) < INCIDENTS:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.5)
             end = datetime.now(UTC)
             # Half goes, and the rest stays until the storm is over and has cards of its own; then that goes too.
             await asyncio.gather(*(send(session, [bot], chance, body(n, start, end)) for n in range(5, INCIDENTS)))
