@@ -142,7 +142,19 @@ async def layout(url: str) -> dict[str, list[str]]:
 
 #: Hashes whose values are documents, or bodies.
 _DOCUMENTS: Final = frozenset(
-    {"alerts", "incidents", "rows", "entries", "parked", "parked.raw", "windows", "deploys", "budgets", "bodies"}
+    {
+        "alerts",
+        "incidents",
+        "rows",
+        "entries",
+        "parked",
+        "parked.raw",
+        "windows",
+        "deploys",
+        "budgets",
+        "bodies",
+        "breakers",
+    }
 )
 
 
