@@ -300,9 +300,14 @@ class Life:
         self._say({"port": port, "pid": os.getpid()})
         await self._outlive()
         expected = self._task["expect"]
-        async with asyncio.timeout(PATIENCE):
-            while (await self._store.stats(self._clock.now())).open_incidents < expected:  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(0.01)
+        stats = await self._store.stats(self._clock.now())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while stats.open_incidents < expected:
+                    await asyncio.sleep(0.01)
+                    stats = await self._store.stats(self._clock.now())
+        except TimeoutError:
+            raise AssertionError(f"{expected} incidents are expected, and there are {stats}") from None
         await self._advance()
 
     async def _outlive(self) -> None:

@@ -297,6 +297,7 @@ async def test_a_kill_amid_concurrent_webhooks_loses_none_that_was_answered_and_
                 if "port" in said:
                     sending = [n for n in names if n not in answered]
                     await send_until_killed(said, {n: bodies[n] for n in sending}, answered, enough)
+                task |= {k: v for k, v in said.items() if k in task}
                 assert "error" not in said, said
                 run.final = said if "incidents" in said else run.final
                 if "exit" in said:
