@@ -139,6 +139,7 @@ class Outbox:
         self._working: dict[str, set[asyncio.Task[None]]] = {}
         self._stopping = False
         self._claiming = False
+        self._claims: dict[str, asyncio.Task[int]] = {}
         self._giving_up = asyncio.Lock()
 
     def wake(self) -> None:
@@ -172,6 +173,8 @@ class Outbox:
         if self._task is not None:
             await self._task
             self._task = None
+        if self._claims:
+            await asyncio.wait(self._claims.values())
         under_way = [t for tasks in self._working.values() for t in tasks]
         if under_way:
             await asyncio.wait(under_way)
@@ -182,7 +185,7 @@ class Outbox:
             self._signal.clear()
             now = self.clock.now()
             try:
-                started = await self.claim_due()
+                started = await self._claim_due(asyncio.FIRST_COMPLETED)
                 next_at = await self.store.next_delivery()
                 if self.failing:
                     log.info("the store is back: what is due is delivered")
@@ -203,24 +206,38 @@ class Outbox:
                     times.append(now + (NOTICED if self._breakers else HEARD))
                 await self.clock.wait(self._signal, min(times, default=None))
 
-    async def claim_due(self) -> int:
-        """Claims what is due in each lane that has room, and starts on it. Returns how many."""
+    async def _claim_due(self, until: str) -> int:
+        """Claims what is due in each lane that has room, and starts on it. Returns how many, as far as is known: each
+        lane goes by itself, so that none waits for what another has to read. `until` is one of `asyncio.wait`.
+        """
         self._claiming = True
         try:
-            return await self._claim_due(self.clock.now())
+            now = self.clock.now()
+            lanes = await self._lanes(now)
+            started = self._claimed()
+            for lane in lanes.due:
+                if lane not in self._claims:
+                    claim = self._claim_lane(lane, now, stormy=lane in lanes.stormy)
+                    self._claims[lane] = asyncio.create_task(claim)
+            if self._claims:
+                await asyncio.wait(self._claims.values(), return_when=until)
+            started += self._claimed()
+            for task in self._claims.values():
+                task.add_done_callback(self._claimed_late)
+            return started
         finally:
             self._claiming = False
 
-    async def _claim_due(self, now: datetime) -> int:
-        """All lanes at once: none waits for what another one has to read."""
-        lanes = await self._lanes(now)
-        started = await asyncio.gather(
-            *(self._claim_lane(lane, now, stormy=lane in lanes.stormy) for lane in lanes.due), return_exceptions=True
-        )
-        for outcome in started:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return sum(n for n in started if isinstance(n, int))
+    def _claimed(self) -> int:
+        """What the claims that came to their end have started. Raises what one of them raised."""
+        done = {lane: task for lane, task in self._claims.items() if task.done()}
+        for lane in done:
+            del self._claims[lane]
+        return sum(task.result() for task in done.values())
+
+    def _claimed_late(self, claim: asyncio.Task[int]) -> None:
+        if claim.exception() is not None or claim.result():
+            self._signal.set()
 
     async def _lanes(self, now: datetime) -> Lanes:
         before = self._changes
@@ -260,7 +277,7 @@ class Outbox:
 
     async def drain(self) -> None:
         """Delivers until nothing is due: for a run without a loop of its own."""
-        while await self.claim_due():
+        while await self._claim_due(asyncio.ALL_COMPLETED):
             while under_way := [t for tasks in self._working.values() for t in tasks]:
                 await asyncio.wait(under_way)
 
@@ -518,7 +535,8 @@ class Outbox:
     def under_way(self) -> int:
         """Attempts and searches that are being made, and one more while it is claiming."""
         searches = self.enricher.under_way if self.enricher is not None else 0
-        return sum(len(tasks) for tasks in self._working.values()) + self._claiming + searches
+        claims = sum(not claim.done() for claim in self._claims.values())
+        return sum(len(tasks) for tasks in self._working.values()) + self._claiming + claims + searches
 
     def closed(self, now: datetime) -> Mapping[str, datetime]:
         """Lanes that nothing may go to before a time: a budget is used up, or a broken one waits to be tried."""

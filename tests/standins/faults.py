@@ -93,15 +93,18 @@ class FaultScript:
         """Ends every wait that is going on; later waits are not affected."""
         self._release.set()
         self._release = asyncio.Event()
+        self._count(-self.held)
 
     async def wait(self, seconds: float | None) -> None:
         """Waits as a fault says: so many seconds, or until released."""
+        released = self._release
         self._count(+1)
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._release.wait(), seconds)
+                await asyncio.wait_for(released.wait(), seconds)
         finally:
-            self._count(-1)
+            if released is self._release:  # else it is not held any more since then
+                self._count(-1)
 
     async def until_held(self, count: int = 1) -> None:
         """Returns once at least `count` requests wait: the moment to kill the caller or to move its clock."""
