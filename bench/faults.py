@@ -55,8 +55,8 @@ SPREAD: Final = 1.0
 LEASE: Final = LIVES.total_seconds() + 5
 #: Seconds within which a bot that was started answers.
 START: Final = 60.0
-#: Seconds within which all is to be told after the storm.
-PATIENCE: Final = 600.0
+#: Seconds without any progress after which a run is given up.
+PATIENCE: Final = 120.0
 #: What a slow link adds to each answer, in seconds: much, and more than an answer may take.
 SLOW: Final = (0.1, 0.5, 4.0)
 #: A key of the bots, which says in which node of a cluster they are.
@@ -304,9 +304,9 @@ class Storm:
                 await self._until(scene, name, value)
             await self._all(scene, range(half, self._fault.steps), start, datetime.now(UTC))
             stormed = time.monotonic()
+            for name in ("events_undecided", "open_incidents", "outbox_due"):
+                await self._until(scene, name, 0)
             async with asyncio.timeout(PATIENCE):
-                for name in ("events_undecided", "open_incidents"):
-                    await self._until(scene, name, 0)
                 await until_settled(session, scene.bots[-1].url, 0)
             settled = time.monotonic()
             calls, chat = (await pagerduty.state())["kept"], (await slack.state())["kept"]
@@ -371,15 +371,19 @@ class Storm:
             await asyncio.gather(self._fault.strike(scene, step), *map(one, self._alerts[n :: len(steps)]))
 
     async def _until(self, scene: Scene, gauge: str, value: int) -> None:
-        """Waits until a gauge of the last bot has come to a value."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    async with scene.session.get(f"{scene.bots[-1].url}/metrics") as answer:
-                        found = re.search(rf"^alertbot_{gauge} (\S+)$", await answer.text(), re.MULTILINE)
-                        if found is not None and float(found[1]) == value:
-                            return
-                await asyncio.sleep(0.5)
+        """Waits until a gauge of the last bot has come to a value, for as long as it moves."""
+        before, moved = -1.0, time.monotonic()
+        while time.monotonic() - moved < PATIENCE:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with scene.session.get(f"{scene.bots[-1].url}/metrics") as answer:
+                    found = re.search(rf"^alertbot_{gauge} (\S+)$", await answer.text(), re.MULTILINE)
+                now = before if found is None else float(found[1])
+                if now == value:
+                    return
+                if now != before:
+                    before, moved = now, time.monotonic()
+            await asyncio.sleep(0.5)
+        raise TimeoutError(f"{gauge} stays at {before}")
 
     async def _count(
         self, scene: Scene, calls: dict[str, Any], chat: dict[str, Any], storm: float, settled: float
