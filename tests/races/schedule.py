@@ -22,7 +22,7 @@ from alertbot.clock import SystemClock
 from alertbot.redis_url import RedisUrl
 from alertbot.store.base import StoreError, StoreUnavailable
 from alertbot.store.redis import RedisStore
-from alertbot.store.redis_client import Client, Word
+from alertbot.store.redis_client import Client, Step, Word
 
 T = TypeVar("T")
 
@@ -225,9 +225,12 @@ class SteppingClient(Client):
         self.name = name
         self.faults = False
 
-    async def _run(self, words: Sequence[Word], *, written: bool = False) -> list[Any]:
-        ASKS.set(" ".join(word for word in words[5:] if isinstance(word, str))[:300])
-        return await super()._run(words, written=written)
+    def _request(
+        self, name: str, version: str, digests: bool, checks: Sequence[tuple[bytes, Step]], steps: Sequence[Step]
+    ) -> list[Word]:
+        asked = [*(step for _, step in checks), *steps]
+        ASKS.set(" ".join(word for step in asked for word in step if isinstance(word, str))[:300])
+        return super()._request(name, version, digests, checks, steps)
 
     async def _call(self, run: Callable[[Any], Awaitable[T]]) -> T:
         ask = super()._call
@@ -265,7 +268,7 @@ class SteppingStore(RedisStore):
 
     def __init__(self, url: str, schedule: Schedule, name: str) -> None:
         super().__init__(url)
-        self.client = self._client = SteppingClient(RedisUrl.of(url), schedule, name)
+        self.client = self._client = self._link.client = SteppingClient(RedisUrl.of(url), schedule, name)
 
 
 class LoopClock:
