@@ -51,6 +51,9 @@ SOONER: Final = timedelta(seconds=1)
 #: before all others: what is due in it can be much to read.
 RESTS: Final = timedelta(milliseconds=250)
 PLENTY: Final = 50
+#: And at least so many times as long as it took to read what waits. So is a storm itself, by what it took to read all
+#: that it stands in for: of ten thousand that is much, and the store has other things to do.
+SPARED: Final = 9
 #: Critical incidents that a channel has no time for within so long are on the board first.
 SOON: Final = timedelta(minutes=1)
 #: The rank of a storm that goes before every incident, for it stands in for many.
@@ -79,7 +82,8 @@ class Storms:
         self.store = store
         self.policy = policy
         self.limiter = limiter
-        self._looked: dict[str, datetime] = {}
+        self._rests: dict[str, tuple[datetime, datetime]] = {}
+        """When a lane, or what a storm stands in for, was looked at, and until when it is left alone then."""
 
     async def sweep(self, lane: str, now: datetime, *, stormy: bool) -> None:
         """Folds what waits for a lane beyond what goes out soon. To be called before what is due is claimed.
@@ -87,13 +91,14 @@ class Storms:
         `stormy`: the lane has a storm already.
         """
         integration = lane.partition(":")[0]
-        if integration not in STORMY or now - RESTS < self._looked.get(lane, now) < now:
+        looked, until = self._rests.get(lane, (now, now))
+        if integration not in STORMY or looked < now < until:
             return
-        self._looked.pop(lane, None)
         while True:
+            began = self.limiter.clock.now()
             waiting = await self.store.waiting(lane, now, AT_ONCE)
             if not stormy or (len(waiting) > PLENTY and waiting[PLENTY].want.rank <= 0):
-                self._looked[lane] = now
+                self._rests[lane] = now, max(now + RESTS, self._rested(began))
             if not waiting:
                 return
             if not stormy and await self._fits(integration, lane, len(waiting)):
@@ -185,7 +190,7 @@ class Storms:
 
     async def look(self, delivery: Delivery, now: datetime) -> Look:
         """What is to be said of a storm now, and when to look again. Moves the members that are to move."""
-        want, integration = delivery.want, delivery.want.integration
+        began, want, integration = self.limiter.clock.now(), delivery.want, delivery.want.integration
         members = await self.store.folded(delivery.id)
         loaded = await self.store.load(Keys(incidents=frozenset(d.want.incident for d in members)))
         by_id = {i.id: i for i in loaded.incidents}
@@ -206,10 +211,14 @@ class Storms:
             closes = over and (integration == "slack" or not open_)
             status = IncidentStatus.RESOLVED if closes else IncidentStatus.OPEN
             level = Level(status, 1, revision, revision if grown or over else delivery.shown.news)
+        rested = self._rested(began)
+        self._rests[delivery.id] = now, rested
+        if over:
+            del self._rests[delivery.id]
         return Look(
             storm=replace(storm, over=over),
             level=level,
-            next_at=None if over else now + self.every(integration),
+            next_at=None if over else max(now + self.every(integration), rested),
             remote={_SAID: said, _LAST: str(storm.total), _WORST: storm.severity},
         )
 
@@ -222,7 +231,13 @@ class Storms:
         if delivery.sent_at is None:
             return None
         integration = delivery.want.integration
-        return delivery.sent_at + (SOONER if integration == "pagerduty" else self.every(integration))
+        soonest = delivery.sent_at + (SOONER if integration == "pagerduty" else self.every(integration))
+        return max(soonest, self._rests.get(delivery.id, (soonest, soonest))[1])
+
+    def _rested(self, began: datetime) -> datetime:
+        """When what took from then until now may be done again."""
+        now = self.limiter.clock.now()
+        return now + SPARED * (now - began)
 
     async def _moves(
         self, storm: Delivery, members: Sequence[Delivery], open_: Sequence[Delivery], quiet: bool, now: datetime
