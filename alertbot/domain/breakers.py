@@ -83,6 +83,11 @@ def released(breaker: Breaker | None, lease: str, now: datetime) -> Breaker | No
     return breaker if breaker is None or breaker.probe != lease else replace(breaker, probe="", until=now)
 
 
+def abandoned(breaker: Breaker) -> Breaker:
+    """Whoever tried it is dead: there is nobody else who could."""
+    return replace(breaker, probe="", until=breaker.failed_at) if breaker.probe else breaker
+
+
 def sooner(breaker: Breaker | None, at: datetime) -> Breaker | None:
     """It is to be tried at this time already."""
     if breaker is None or breaker.until is None or breaker.probe:

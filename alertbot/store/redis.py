@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final
 
 from alertbot.domain import budgets as budget_rules
-from alertbot.domain.breakers import Breaker
+from alertbot.domain.breakers import Breaker, released
 from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.events import RawEvent, StoredEvent
 from alertbot.domain.model import Alert, Delivery
@@ -130,9 +130,19 @@ class RedisStore(Looks):
             taken, mine = taken + more, mine + ours
         names = [*texts(left), *await self._claimed_unheard()]
         if names:
+            await self._release(names, now)
             moves: dict[str, Move] = {name: if_there(orphaned) for name in names}
             await put_all(self._link, Write(moves=moves, more=[("HDEL", "leases", *names)]))
         return Renewal(now + LIVES / 3, taken + len(names), living - 1, mine)
+
+    async def _release(self, names: Sequence[str], now: datetime) -> None:
+        """Lanes that were being tried with these deliveries: nobody does any more."""
+        leases = {numbered_row(doc)[1].delivery.lease for doc in await self._link.docs("rows", names)}
+        (broken,) = await self._link.ask(("HGETALL", "breakers"))
+        for lane, doc in zip(texts(broken[::2]), broken[1::2], strict=True):
+            probe = codec.breaker.decode(doc).probe
+            if probe in leases:
+                await self.breaker(lane, partial(released, lease=probe, now=now))
 
     async def _claimed_unheard(self) -> list[str]:
         """Deliveries that were claimed here, and nobody was told."""

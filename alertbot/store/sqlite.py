@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from alertbot.domain.breakers import Breaker
+from alertbot.domain.breakers import Breaker, abandoned
 from alertbot.domain.budgets import Budget, Spent
 from alertbot.domain.deploys import Deploy
 from alertbot.domain.enrichment import Past
@@ -122,7 +122,7 @@ class SqliteStore:
         await asyncio.to_thread(_end_leases, connection, file)
         self._budgets.read(connection)
         found = connection.execute("SELECT key, value FROM meta WHERE key GLOB ?", (f"{_BREAKER}*",)).fetchall()
-        self._breakers = {key.removeprefix(_BREAKER): codec.breaker.decode(doc) for key, doc in found}
+        self._breakers = {key.removeprefix(_BREAKER): abandoned(codec.breaker.decode(doc)) for key, doc in found}
         self._checkpointer = Checkpointer(file.connect)
         self._writer = Writer(file, append, self._checkpointer.written)
         self._checkpointer.start()

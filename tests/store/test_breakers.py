@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from alertbot.domain.breakers import Breaker, failed
+from alertbot.domain.breakers import Breaker, failed, probed
 from alertbot.store import open_store
 from alertbot.store.base import Filing, Store
 from tests.store.builders import T0, at, sent, want
@@ -50,6 +50,18 @@ async def test_a_restart_does_not_forget_that_a_destination_is_dead(tmp_path: Pa
         known = (await store.lanes(T0)).breakers.get(LANE)
         assert (known.failures if known else None) == expected
         await store.breaker(LANE, fails(1))
+        await store.close()
+
+
+async def test_a_file_that_is_opened_again_has_nobody_who_tries_a_lane(tmp_path: Path) -> None:
+    """Whoever had it is dead: there is no need to wait for as long as a try may take."""
+    url = f"sqlite:///{tmp_path / 'alertbot.db'}"
+    broken = replace(WELL, failures=5, failed_at=at(3), opened=at(3), probes=1, until=at(5))
+    for expected in (None, replace(broken, until=at(3))):
+        store = open_store(url)
+        await store.open()
+        assert (await store.lanes(T0)).breakers.get(LANE) == expected
+        await store.breaker(LANE, lambda _: probed(broken, "w", at(5)))
         await store.close()
 
 

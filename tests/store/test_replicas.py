@@ -217,6 +217,21 @@ async def test_two_replicas_that_claim_at_once_never_get_the_same(pair: Pair) ->
     assert len(first) + len(second) == len({*first, *second}) == 60
 
 
+async def test_a_lane_that_a_dead_replica_was_trying_is_tried_by_another_once_it_is_known(pair: Pair) -> None:
+    a, b = pair
+    await a.commit(Changes(wants=[want("i1")]))
+    await a.breaker(LANE, lambda _: Breaker("slack", "#ops", BREAKS_AFTER, at(0), "HTTP 503", at(0), 1, at(1)))
+    await a.breaker(LANE, partial(probed, lease="wa", now=at(1)))
+    assert await a.claim(LANE, at(1), "wa", timedelta(minutes=2), 1)
+    await b.renew(T0 + LIVES)
+    after = T0 + LIVES + timedelta(seconds=1)
+    breaker = (await b.lanes(after)).breakers[LANE]
+    assert (breaker.probe, breaker.closed(after)) == ("wa", True), "a may live"
+    await b.renew(after)
+    breaker = (await b.lanes(after)).breakers[LANE]
+    assert (breaker.probe, breaker.closed(after), breaker.opened) == ("", False, at(0))
+
+
 async def test_a_budget_is_one_for_all_replicas(pair: Pair) -> None:
     budget = Budget("k", 20, timedelta(minutes=1))
     spent = await asyncio.gather(*(store.spend([budget], at(1)) for store in pair for _ in range(15)))
