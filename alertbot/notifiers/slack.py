@@ -54,7 +54,7 @@ class _NotYetError(Exception):
         super().__init__(f"{method} not before {until.isoformat()}")
         self.until = until
         self.error = error
-        self.posting = method == "chat.postMessage"
+        self.lane = method != "chat.update"  # what has to be known before a post holds back the posts behind it too
 
 
 class _BlindError(Exception):
@@ -149,7 +149,7 @@ class _Attempt:
         except _BlindError as e:
             return Retry(str(e), uncertain=True, remote=self.remote)
         except _NotYetError as e:
-            return Later(e.until, lane=e.posting, error=e.error, uncertain=self.uncertain, remote=self.remote)
+            return Later(e.until, lane=e.lane, error=e.error, uncertain=self.uncertain, remote=self.remote)
         return Sent(self.remote, f"{self.remote['channel']}/{self.remote['ts']}" if "ts" in self.remote else "")
 
     def _refused(self, e: RefusedError) -> Result:
@@ -452,7 +452,7 @@ class _Attempt:
         try:
             return await self.notifier.api.call(method, args, seconds=left)
         except RefusedError as e:
-            if method in _LIMITED and e.after is not None:
+            if e.after is not None and (method in _LIMITED or e.kind is Kind.LATER):
                 # Slack's own word on its rate: this method in this channel waits, and nothing has failed.
                 raise _NotYetError(method, await self.notifier.limiter.put_off(closed, e.after), str(e)) from None
             self._paid.add(method)  # what stands in for a message that was refused is one call with it

@@ -308,20 +308,35 @@ async def test_when_nothing_arrived_the_card_is_posted(slack: SlackStandin, noti
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "body"),
-    [(429, {"Retry-After": "17"}, {"ok": False, "error": "ratelimited"}), (503, {}, "away"),
-     (200, {}, {"ok": False, "error": "service_unavailable"}), (200, {}, "[]"), (200, {}, "<html>")],
-)  # fmt: skip
+    ("status", "body"),
+    [(503, "away"), (200, {"ok": False, "error": "service_unavailable"}), (200, "[]"), (200, "<html>")],
+)
 async def test_while_the_look_fails_for_the_moment_nothing_is_posted_however_often_it_was_tried(
-    slack: SlackStandin, notifier: SlackNotifier, status: int, headers: dict[str, str], body: Any
+    slack: SlackStandin, notifier: SlackNotifier, status: int, body: Any
 ) -> None:
     card = Card(notifier)
     await card.lost()
-    slack.faults.add("answer", "conversations.history", status=status, headers=headers, body=body, times=None)
+    slack.faults.add("answer", "conversations.history", status=status, body=body, times=None)
     card.attempts = 3 * LOOKS
     result = retry(await card.deliver())
     assert result.uncertain
-    assert result.after == (timedelta(seconds=17) if headers else None)
+    assert len(slack.calls("chat.postMessage")) == 1
+
+
+@pytest.mark.parametrize("method", ["conversations.list", "conversations.history"])
+async def test_a_look_that_slack_puts_off_is_no_failure_and_holds_back_what_is_to_be_posted_there(
+    slack: SlackStandin, session: aiohttp.ClientSession, method: str
+) -> None:
+    clock = MovableClock(NOW)
+    limiter = StoredLimiter(MemoryStore(), clock)
+    card = Card(make(slack, session, CHANNEL, limiter=limiter))
+    await card.lost()
+    card.notifier = make(slack, session, CHANNEL, limiter=limiter)
+    limited = {"ok": False, "error": "ratelimited"}
+    slack.faults.add("answer", method, status=429, headers={"Retry-After": "17"}, body=limited, times=None)
+    result = await card.deliver()
+    assert isinstance(result, Later)
+    assert (result.until, result.lane, result.uncertain) == (NOW + timedelta(seconds=17), True, True)
     assert len(slack.calls("chat.postMessage")) == 1
 
 
