@@ -227,7 +227,8 @@ class FlakyProxy:
             finally:
                 self._writers.discard(up_writer)
                 up_writer.close()
-        except (OSError, asyncio.CancelledError):  # cancelled by `stop` alone; streams of Python 3.11 complain of it
+        # Cancelled by `stop` alone: streams of Python 3.11 complain. A RuntimeError is uvloop's, of what is closed.
+        except (OSError, RuntimeError, asyncio.CancelledError):
             writer.transport.abort()
         finally:
             self._writers.discard(writer)
