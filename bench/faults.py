@@ -229,8 +229,8 @@ async def fill_redis(scene: Scene, step: int) -> None:
             used = int(client.info("memory")["used_memory"])
             client.config_set("maxmemory", 0 if more is None else used + more)
 
-    await asyncio.sleep(1.0)
-    await asyncio.to_thread(limit, 16 * 1024)
+    await asyncio.sleep(SPREAD / 5)  # most of the alerts are yet to come
+    await asyncio.to_thread(limit, 4 * 1024)
     await asyncio.sleep(5.0)
     await asyncio.to_thread(limit, None)
 
