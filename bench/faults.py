@@ -166,7 +166,7 @@ async def slow(scene: Scene, step: int) -> None:
     """Each answer of Redis comes so many seconds late, at one replica."""
     proxy = scene.proxy
     assert proxy is not None
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(SPREAD / 5)  # most of the alerts are yet to come
     proxy.delay = SLOW[step % len(SLOW)]
     await asyncio.sleep(10.0)
     proxy.delay = 0.0
