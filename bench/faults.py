@@ -57,6 +57,8 @@ LEASE: Final = LIVES.total_seconds() + 5
 START: Final = 60.0
 #: Seconds without any progress after which a run is given up.
 PATIENCE: Final = 120.0
+#: When a fault that does not last strikes, in seconds: most of the alerts of its step are yet to come.
+EARLY: Final = SPREAD / 5
 #: What a slow link adds to each answer, in seconds: much, and more than an answer may take.
 SLOW: Final = (0.1, 0.5, 4.0)
 #: A key of the bots, which says in which node of a cluster they are.
@@ -166,7 +168,7 @@ async def slow(scene: Scene, step: int) -> None:
     """Each answer of Redis comes so many seconds late, at one replica."""
     proxy = scene.proxy
     assert proxy is not None
-    await asyncio.sleep(SPREAD / 5)  # most of the alerts are yet to come
+    await asyncio.sleep(EARLY)
     proxy.delay = SLOW[step % len(SLOW)]
     await asyncio.sleep(10.0)
     proxy.delay = 0.0
@@ -215,7 +217,7 @@ async def fill_disk(scene: Scene, step: int) -> None:
     process = scene.bots[0].process
     assert process is not None
     ballast = Path(f"/proc/{process.pid}/root{scene.folder}/disk/ballast")
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(EARLY)
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
@@ -229,7 +231,7 @@ async def fill_redis(scene: Scene, step: int) -> None:
             used = int(client.info("memory")["used_memory"])
             client.config_set("maxmemory", 0 if more is None else used + more)
 
-    await asyncio.sleep(SPREAD / 5)  # most of the alerts are yet to come
+    await asyncio.sleep(EARLY)
     await asyncio.to_thread(limit, 4 * 1024)
     await asyncio.sleep(5.0)
     await asyncio.to_thread(limit, None)
