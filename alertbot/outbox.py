@@ -233,6 +233,9 @@ class Outbox:
         done = {lane: task for lane, task in self._claims.items() if task.done()}
         for lane in done:
             del self._claims[lane]
+        errors = [error for task in done.values() if (error := task.exception()) is not None]
+        if errors:
+            raise errors[0]
         return sum(task.result() for task in done.values())
 
     def _claimed_late(self, claim: asyncio.Task[int]) -> None:
