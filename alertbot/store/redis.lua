@@ -397,7 +397,11 @@ local here = call('GET', 'schema')
 if here ~= version then return {2, here or ''} end
 if request ~= '' then
   local before = call('GET', 'request:' .. request)
-  if before then return {1, {before}, changes()} end
+  if before then
+    -- A write, so that who waits for the replicas now waits for all that was written before it.
+    call('EXPIRE', 'request:' .. request, REMEMBERED)
+    return {1, {before}, changes()}
+  end
 end
 for n, words in ipairs(cmsgpack.unpack(ARGV[5])) do
   local before = table.remove(words, 1)

@@ -138,11 +138,10 @@ class RedisStore(Looks):
     async def _release(self, names: Sequence[str], now: datetime) -> None:
         """Lanes that were being tried with these deliveries: nobody does any more."""
         leases = {numbered_row(doc)[1].delivery.lease for doc in await self._link.docs("rows", names)}
-        (broken,) = await self._link.ask(("HGETALL", "breakers"))
-        for lane, doc in zip(texts(broken[::2]), broken[1::2], strict=True):
+        for lane, doc in await self._all("breakers"):
             probe = codec.breaker.decode(doc).probe
             if probe in leases:
-                await self.breaker(lane, partial(released, lease=probe, now=now))
+                await self.breaker(lane.decode(), partial(released, lease=probe, now=now))
 
     async def _claimed_unheard(self) -> list[str]:
         """Deliveries that were claimed here, and nobody was told."""
@@ -300,7 +299,7 @@ class RedisStore(Looks):
         while True:
             answers = await self._link.ask(*questions, digests=True) if questions else []
             for want, members in zip(filing.wants, answers[1::2], strict=True):
-                if any(clashes(row, want) for row in await self._rows_of(members)):
+                if any(clashes(row, want) for row in await self._rows_of(texts(members))):
                     return False
             try:
                 return await put_all(self._link, write, [*zip(answers[::2], questions, strict=True)])
@@ -312,10 +311,6 @@ class RedisStore(Looks):
 
     async def storms(self, lane: str) -> Sequence[Delivery]:
         return await self._listed("raging", lane)
-
-    async def _rows_of(self, members: Sequence[bytes]) -> list[Row]:
-        docs = await self._link.docs("rows", [text.rpartition("\0")[2] for text in texts(members)])
-        return [row for _, row in map(numbered_row, docs)]
 
     # Budgets.
 

@@ -192,7 +192,6 @@ class Client:
 
     async def command(self, *words: Word) -> Any:
         """A command about the server, from the one that has our keys."""
-
         return await self._call(lambda redis: redis.execute_command(*words))
 
     def _request(

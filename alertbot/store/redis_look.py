@@ -190,8 +190,12 @@ class Looks:
     async def _listed(self, index: str, *names: str) -> list[Delivery]:
         """Deliveries of an index by some names, of each in the order in which they were first wanted."""
         members = [text for page in await self._beginning(index, names) for text in page]
+        return [row.delivery for row in await self._rows_of(members)]
+
+    async def _rows_of(self, members: Sequence[str]) -> list[Row]:
+        """The rows of an index's members, which end with their ids."""
         docs = await self._link.docs("rows", [text.rpartition("\0")[2] for text in members])
-        return [row.delivery for _, row in map(numbered_row, docs)]
+        return [row for _, row in map(numbered_row, docs)]
 
     async def _beginning(self, index: str, names: Sequence[str]) -> list[list[str]]:
         """The members of an index by each of some names."""

@@ -327,8 +327,12 @@ async def test_an_event_whose_answer_was_lost_is_stored_once(
     store = RedisStore(url)
     await store.open()
     await store.append([raw(b"warm")])
-    proxy.lose = 1
-    (seq,) = await store.append([raw(b"once")])
+    with redis_server.client() as client:
+        client.config_resetstat()
+        proxy.lose = 1
+        (seq,) = await store.append([raw(b"once")])
+        # Asked again it writes too: WAIT waits for what its own connection wrote, or for nothing.
+        assert client.info("commandstats")["cmdstat_expire"]["calls"] == 1
     assert [e.event.body for e in await store.undecided(10)] == [b"warm", b"once"]
     assert (await store.undecided(10))[-1].seq == seq
     await store.close()
